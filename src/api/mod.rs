@@ -1,0 +1,1 @@
+//! The HTTP API: a door. Reads requests, calls the modules below, writes answers; decides nothing.

@@ -1,0 +1,1 @@
+//! Builds the program from its configuration, starts its parts in order and stops them in order.

@@ -1,0 +1,1 @@
+//! RabbitMQ plumbing: connections, confirmed publishing, consuming, topology. Knows no calls.

@@ -1,0 +1,1 @@
+//! The delay transport on RabbitMQ: TTL tiers, dead-lettering, lanes.

@@ -1,0 +1,36 @@
+//! Redial takes failed calls to third parties over and makes them again until they succeed or a person decides.
+//!
+//! Modules stand on floors; a module uses only lower ones (`ARCHITECTURE.md` has the table, `tests/it/tidy.rs` holds it):
+//!
+//! | floor | modules |
+//! | --- | --- |
+//! | 0 | [`limits`], [`clock`], [`telemetry`] |
+//! | 1 | [`call`] |
+//! | 2 | [`endpoint`] |
+//! | 3 | [`policy`] |
+//! | 4 | [`ledger`], [`broker`], [`invoker`] |
+//! | 5 | [`delay`], [`notice`] |
+//! | 6 | [`intake`], [`worker`], [`sweeper`], [`review`] |
+//! | 7 | [`api`], [`simulator`] |
+//! | 8, 9, 10 | [`config`], [`app`], [`cli`] |
+
+pub mod api;
+pub mod app;
+pub mod broker;
+pub mod call;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod delay;
+pub mod endpoint;
+pub mod intake;
+pub mod invoker;
+pub mod ledger;
+pub mod limits;
+pub mod notice;
+pub mod policy;
+pub mod review;
+pub mod simulator;
+pub mod sweeper;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! The program `redial`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tells the outside about outcomes: events in RabbitMQ, callbacks.

@@ -1,0 +1,1 @@
+//! A third party that misbehaves on command.

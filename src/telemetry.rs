@@ -1,0 +1,1 @@
+//! Counters of the process, and where its log goes.

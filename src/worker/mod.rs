@@ -1,0 +1,1 @@
+//! From a due ticket to a recorded attempt.

@@ -1,0 +1,10 @@
+//! The integration tests: one binary, real servers, the program from the outside.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod config;
+mod delay;
+mod invoker;
+mod ledger;
+mod simulator;
+mod support;
+mod topology;
