@@ -6,13 +6,14 @@
 //! | --- | --- |
 //! | 0 | [`limits`], [`clock`], [`telemetry`] |
 //! | 1 | [`call`] |
-//! | 2 | [`endpoint`] |
+//! | 2 | [`endpoint`], [`document`] |
 //! | 3 | [`policy`] |
 //! | 4 | [`ledger`], [`broker`], [`invoker`] |
 //! | 5 | [`delay`], [`notice`] |
-//! | 6 | [`intake`], [`worker`], [`sweeper`], [`review`] |
-//! | 7 | [`api`], [`simulator`] |
-//! | 8, 9, 10 | [`config`], [`app`], [`cli`] |
+//! | 6 | [`worker`] |
+//! | 7 | [`intake`], [`sweeper`], [`review`] |
+//! | 8 | [`api`], [`simulator`] |
+//! | 9, 10, 11 | [`config`], [`app`], [`cli`] |
 
 pub mod api;
 pub mod app;
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delay;
+pub mod document;
 pub mod endpoint;
 pub mod intake;
 pub mod invoker;

@@ -1,3 +1,7 @@
 //! The program `redial`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    redial::cli::main()
+}

@@ -1,1 +1,145 @@
 //! The command line: one file a command.
+//!
+//! Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong. Results go to standard output, the log and
+//! everything for people in between to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
+
+pub mod bench;
+pub mod check;
+pub mod demo;
+pub mod health;
+pub mod migrate;
+pub mod publish;
+pub mod serve;
+pub mod signals;
+pub mod simulate;
+pub mod topology;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::settings::{LogFormat, Settings};
+use crate::config::{self, Faults, Loaded, Purpose, Sources};
+use crate::telemetry;
+
+/// Takes over failed calls to third parties: records them, retries them through RabbitMQ delay queues, and ends in success or in
+/// front of a person.
+#[derive(Debug, Parser)]
+#[command(name = "redial", version, max_term_width = 120, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service, or the parts of it that --roles names
+    Serve(serve::ServeArgs),
+    /// Show it all at work in one process: a few hundred calls against a third party that misbehaves
+    Demo(demo::DemoArgs),
+    /// Run the misbehaving third party alone
+    Simulate(simulate::SimulateArgs),
+    /// Publish calls to the exchange at a steady rate, to see something happen
+    Publish(publish::PublishArgs),
+    /// Measure: calls per second, lateness, doubles, losses, memory, CPU
+    Bench(bench::BenchArgs),
+    /// Bring the database's schema to this program's version
+    Migrate(ConfigArgs),
+    /// Export, declare or verify RabbitMQ's exchanges and queues
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Read the configuration and say what it means, or everything that is wrong with it
+    Check(check::CheckArgs),
+    /// Ask a running server whether it is ready; for health checks of containers
+    Health(health::HealthArgs),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file [default: redial.toml, if there is one]
+    #[arg(long, short, value_name = "FILE", env = "REDIAL_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command ended before it was done.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong.
+    Configuration(Faults),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// The result of a command.
+pub type Outcome = Result<ExitCode, Failure>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime could be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(command)) {
+        Ok(code) => code,
+        Err(Failure::Configuration(faults)) => {
+            eprintln!("{faults}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Simulate(args) => {
+            simulate::run(args, signals::stop_on_signal()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Publish(args) => publish::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Topology(command) => topology::run(command).await,
+        Command::Check(args) => Ok(check::run(args)),
+        Command::Health(args) => health::run(args).await,
+    }
+}
+
+/// Reads the configuration of this process; warnings go to standard error.
+fn load(args: &ConfigArgs, purpose: Purpose) -> Result<Settings, Failure> {
+    let Loaded { settings, warnings, .. } =
+        config::load(&Sources::of_process(args.config.clone(), purpose)).map_err(Failure::Configuration)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(settings)
+}
+
+/// Sets the log up as configured; `REDIAL_LOG` (a filter such as `redial=debug`) goes before.
+fn start_log(settings: &Settings) {
+    let format = match settings.log.format {
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    let filter = std::env::var("REDIAL_LOG").unwrap_or_else(|_| format!("warn,redial={}", settings.log.level));
+    if let Err(sentence) = telemetry::log_to_stderr(format, &filter) {
+        eprintln!("warning: {sentence}");
+    }
+}

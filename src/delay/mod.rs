@@ -86,7 +86,7 @@ pub enum DelayError {
 
 /// The delay transport.
 #[async_trait]
-pub trait Delay: Send + Sync + 'static {
+pub trait Delay: std::fmt::Debug + Send + Sync + 'static {
     /// Hands tickets over to wait. When it returns `Ok` RabbitMQ has confirmed them all; the embedded transport holds them in memory.
     async fn depart(&self, departures: Vec<Departure>) -> Result<(), DelayError>;
 

@@ -339,7 +339,7 @@ pub struct Totals {
 /// Every operation is one transaction. Batches answer in the order of their input. All time is the ledger's own clock, so that
 /// processes whose clocks differ agree on what is due.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
     /// Brings the schema to this program's version.
     async fn migrate(&self) -> Result<()>;
 
@@ -362,15 +362,21 @@ pub trait Ledger: Send + Sync + 'static {
     /// Running calls whose lease ran out, oldest first.
     async fn expired_leases(&self, limit: usize) -> Result<Vec<Call>>;
 
-    /// Scheduled calls that were to wake more than `grace` ago, oldest first.
-    async fn overdue(&self, grace: Duration, limit: usize) -> Result<Vec<Waiting>>;
+    /// Endpoints of which any call is scheduled.
+    async fn waiting_endpoints(&self) -> Result<Vec<EndpointName>>;
+
+    /// Scheduled calls of one endpoint that are to wake before `before`, by wake time and id, after `after`.
+    async fn waiting(
+        &self,
+        endpoint: &EndpointName,
+        after: Option<(Timestamp, CallId)>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>>;
 
     /// Notes that new tickets go out for these calls: moves `wake_at` to now. Answers which still wait for that attempt with a `wake_at`
     /// older than `grace`, so that of many sweepers only one sends each.
     async fn mark_rescued(&self, tickets: &[Ticket], grace: Duration) -> Result<Vec<Ticket>>;
-
-    /// Scheduled calls by wake time and id, after `after`: pages through all that wait.
-    async fn waiting(&self, after: Option<(Timestamp, CallId)>, limit: usize) -> Result<Vec<Waiting>>;
 
     /// Writes how far a worker has got; replaces what it wrote before.
     async fn report_lanes(&self, worker: &WorkerName, reports: &[LaneReport]) -> Result<()>;

@@ -6,5 +6,5 @@ pub mod retry_after;
 pub mod step;
 pub mod verdict;
 
-pub use step::{Standing, Step, first_step, next_step};
+pub use step::{FirstStep, Standing, Step, first_step, next_step};
 pub use verdict::judge;

@@ -70,18 +70,28 @@ pub fn next_step(
     }
 }
 
+/// What a new call does first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstStep {
+    /// It waits for its first attempt; zero: at once.
+    Wait {
+        /// From acceptance.
+        delay: Duration,
+        /// The rungs then used.
+        rung: Rung,
+    },
+    /// A person decides.
+    Review(ReviewReason),
+}
+
 /// What a new call does first: at once, or after the first rung if its publisher has tried already.
-pub fn first_step(failure: Option<&Failure>, ladder: &Ladder, on_ambiguous: OnAmbiguous) -> Step {
+pub fn first_step(failure: Option<&Failure>, ladder: &Ladder, on_ambiguous: OnAmbiguous) -> FirstStep {
     match failure {
-        None => Step::Wait { delay: Duration::ZERO, rung: Rung::GROUND, trigger: Trigger::First },
+        None => FirstStep::Wait { delay: Duration::ZERO, rung: Rung::GROUND },
         Some(failure) if failure.ambiguous && on_ambiguous == OnAmbiguous::Review => {
-            Step::Review(ReviewReason::Ambiguous)
+            FirstStep::Review(ReviewReason::Ambiguous)
         }
-        Some(_) => Step::Wait {
-            delay: ladder.delay_or_last(Rung::GROUND),
-            rung: Rung::GROUND.next(),
-            trigger: Trigger::First,
-        },
+        Some(_) => FirstStep::Wait { delay: ladder.delay_or_last(Rung::GROUND), rung: Rung::GROUND.next() },
     }
 }
 
@@ -174,10 +184,10 @@ mod tests {
         let failed = Failure::default();
         let unknown = Failure { ambiguous: true, ..Failure::default() };
         for (failure, on_ambiguous, expected) in [
-            (None, OnAmbiguous::Retry, wait(0, 0, Trigger::First)),
-            (Some(&failed), OnAmbiguous::Review, wait(1, 1, Trigger::First)),
-            (Some(&unknown), OnAmbiguous::Retry, wait(1, 1, Trigger::First)),
-            (Some(&unknown), OnAmbiguous::Review, Step::Review(ReviewReason::Ambiguous)),
+            (None, OnAmbiguous::Retry, FirstStep::Wait { delay: seconds(0), rung: Rung::GROUND }),
+            (Some(&failed), OnAmbiguous::Review, FirstStep::Wait { delay: seconds(1), rung: Rung::new(1) }),
+            (Some(&unknown), OnAmbiguous::Retry, FirstStep::Wait { delay: seconds(1), rung: Rung::new(1) }),
+            (Some(&unknown), OnAmbiguous::Review, FirstStep::Review(ReviewReason::Ambiguous)),
         ] {
             assert_eq!(first_step(failure, &ladder, on_ambiguous), expected);
         }

@@ -1,1 +1,263 @@
 //! Finds calls whose ticket was lost or whose worker died, and sets them going again.
+//!
+//! Constant work, idempotent, any number side by side: what two sweepers find, only one of them carries out, because the ledger
+//! guards each step. It never doubles a backlog that is merely waiting in its lane: [`horizon`] says how far a lane has been worked off.
+
+pub mod horizon;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{
+    Attempt, Call, EndpointName, ErrorKind, Event, Outcome, ReviewReason, State, Ticket, Verdict,
+};
+use crate::clock::Timestamp;
+use crate::delay::{Bundle, Delay, Departure, Receipt};
+use crate::endpoint::{Endpoint, Registry};
+use crate::ledger::{Ledger, LedgerError, Next, Record, Recorded, SetAside, Waiting, claim_of};
+use crate::limits::SWEEP_BATCH;
+use crate::notice::Events;
+use crate::policy::{Standing, next_step};
+use crate::telemetry::Metrics;
+use crate::worker::{Worker, attempt::next_of};
+use horizon::Horizon;
+
+/// How often to look whether the broker is away, and for due calls while it is.
+const HANDOVER_EVERY: Duration = Duration::from_millis(250);
+
+/// When the sweeper sweeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The pause between two sweeps.
+    pub every: Duration,
+    /// How long a call may be overdue before its ticket counts as lost.
+    pub grace: Duration,
+}
+
+/// The sweeper of one process.
+pub struct Sweeper {
+    /// Where calls are found.
+    pub ledger: Arc<dyn Ledger>,
+    /// The endpoints.
+    pub registry: Arc<Registry>,
+    /// Where new tickets go.
+    pub delay: Arc<dyn Delay>,
+    /// Who takes due calls while the broker is away, if this process has a worker.
+    pub worker: Option<Arc<Worker>>,
+    /// Who is told about outcomes.
+    pub events: Events,
+    /// What counts.
+    pub metrics: Metrics,
+    /// When to sweep.
+    pub config: Config,
+}
+
+impl Sweeper {
+    /// Sweeps until stopped.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut horizon = Horizon::default();
+        loop {
+            if let Err(error) = self.sweep(&mut horizon).await {
+                tracing::debug!(%error, "a sweep ended early; the next one goes on");
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.config.every) => {}
+            }
+        }
+    }
+
+    /// Hands due calls to this process's worker for as long as the broker is away, until stopped.
+    pub async fn run_handover(self: Arc<Self>, stop: CancellationToken) {
+        let Some(worker) = self.worker.clone() else { return };
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(HANDOVER_EVERY) => {}
+            }
+            if self.delay.is_away()
+                && let Err(error) = self.hand_over(&worker).await
+            {
+                tracing::debug!(%error, "due calls could not be handed over; trying again");
+            }
+        }
+    }
+
+    async fn sweep(&self, horizon: &mut Horizon) -> Result<(), LedgerError> {
+        self.close_lost_attempts().await?;
+        let now = self.ledger.now().await?;
+        let overdue = now.minus(self.config.grace);
+        for endpoint in self.ledger.waiting_endpoints().await? {
+            let Some(known) = self.registry.get(&endpoint) else {
+                self.set_aside_unroutable(&endpoint, overdue).await?;
+                continue;
+            };
+            if self.delay.is_away() {
+                continue;
+            }
+            let reached = horizon.reached(known, &self.registry, self, now).await?;
+            let lost_before =
+                reached.map_or(overdue, |reached| overdue.min(reached.minus(self.config.grace)));
+            self.rescue(&endpoint, lost_before).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes attempts whose lease ran out: nobody knows what became of them.
+    async fn close_lost_attempts(&self) -> Result<(), LedgerError> {
+        loop {
+            let calls = self.ledger.expired_leases(SWEEP_BATCH).await?;
+            let now = self.ledger.now().await?;
+            let records: Vec<Record> = calls.iter().filter_map(|call| self.lost_attempt(call, now)).collect();
+            if records.is_empty() {
+                return Ok(());
+            }
+            let recorded = self.ledger.record(&records).await?;
+            self.follow_up(&calls, recorded).await;
+            if calls.len() < SWEEP_BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lost_attempt(&self, call: &Call, now: Timestamp) -> Option<Record> {
+        let claim = claim_of(call)?;
+        let next = match self.registry.get(&call.endpoint) {
+            Some(endpoint) => after_lost_worker(call, endpoint, now),
+            None => Next::Review(ReviewReason::Unroutable),
+        };
+        let detail = format!("worker {} did not come back before its lease ended", claim.worker);
+        let attempt = Attempt {
+            number: claim.attempt,
+            claim: claim.number,
+            trigger: claim.trigger,
+            provider: None,
+            worker: claim.worker.clone(),
+            started_at: claim.started_at,
+            duration: now.since(claim.started_at),
+            verdict: Verdict::Ambiguous,
+            request: None,
+            outcome: Outcome::Failed { kind: ErrorKind::WorkerLost, detail },
+            late: None,
+        };
+        Some(Record { call: call.id, attempt, next })
+    }
+
+    async fn follow_up(&self, calls: &[Call], recorded: Vec<Recorded>) {
+        let mut departures = Vec::new();
+        let mut closed = 0;
+        for (call, recorded) in calls.iter().zip(recorded) {
+            let Recorded::Applied { state, wake_at } = recorded else { continue };
+            closed += 1;
+            tracing::warn!(call.id = %call.id, endpoint = %call.endpoint, status = %state.status(), "an attempt was closed because its worker was lost");
+            match (wake_at, &state) {
+                (Some(wake_at), State::Scheduled { due_at, .. }) => {
+                    let ticket = Ticket { call: call.id, attempt: call.attempts_made.next() };
+                    let wait = wake_at.min(*due_at).since(Timestamp::now());
+                    departures.push(Departure { ticket, endpoint: call.endpoint.clone(), wait, wake_at });
+                }
+                _ => self.events.tell(Event::of(&Call { state, ..call.clone() })),
+            }
+        }
+        self.metrics.rescued("worker_lost", closed);
+        self.see_off(departures).await;
+    }
+
+    /// Sends new tickets out for calls of this endpoint that were to wake before `lost_before`.
+    async fn rescue(&self, endpoint: &EndpointName, lost_before: Timestamp) -> Result<(), LedgerError> {
+        loop {
+            let overdue = self.ledger.waiting(endpoint, None, lost_before, SWEEP_BATCH).await?;
+            let (expired, lost): (Vec<Waiting>, Vec<Waiting>) =
+                overdue.into_iter().partition(|waiting| waiting.expired);
+            let found = expired.len() + lost.len();
+            self.set_aside(&expired, ReviewReason::Expired, "expired").await?;
+            let tickets: Vec<Ticket> = lost.iter().map(|waiting| waiting.ticket).collect();
+            let ours = self.ledger.mark_rescued(&tickets, self.config.grace).await?;
+            self.metrics.rescued("overdue", ours.len());
+            if !ours.is_empty() {
+                tracing::warn!(endpoint = %endpoint, calls = ours.len(), "tickets were lost; new ones go out");
+            }
+            let departures = ours.into_iter().map(|ticket| due_now(ticket, endpoint)).collect();
+            self.see_off(departures).await;
+            if found < SWEEP_BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn set_aside_unroutable(
+        &self,
+        endpoint: &EndpointName,
+        before: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let due = self.ledger.waiting(endpoint, None, before, SWEEP_BATCH).await?;
+        self.set_aside(&due, ReviewReason::Unroutable, "unroutable").await
+    }
+
+    async fn set_aside(
+        &self,
+        calls: &[Waiting],
+        reason: ReviewReason,
+        counted: &'static str,
+    ) -> Result<(), LedgerError> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let orders: Vec<SetAside> =
+            calls.iter().map(|waiting| SetAside { ticket: waiting.ticket, reason }).collect();
+        let moved: Vec<Call> = self.ledger.set_aside(&orders).await?.into_iter().flatten().collect();
+        self.metrics.rescued(counted, moved.len());
+        for call in &moved {
+            self.events.tell(Event::of(call));
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&self, worker: &Arc<Worker>) -> Result<(), LedgerError> {
+        let now = self.ledger.now().await?;
+        for endpoint in self.registry.iter() {
+            let free = worker.slots().free(&endpoint.name).min(SWEEP_BATCH);
+            if free == 0 {
+                continue;
+            }
+            let due = self.ledger.waiting(&endpoint.name, None, now, free).await?;
+            let tickets: Vec<Ticket> = due.into_iter().map(|waiting| waiting.ticket).collect();
+            if tickets.is_empty() {
+                continue;
+            }
+            self.metrics.rescued("handed", tickets.len());
+            let bundle = Bundle {
+                endpoint: Some(endpoint.name.clone()),
+                tickets,
+                wake_at: None,
+                receipt: Receipt::none(),
+            };
+            Arc::clone(worker).take_bundle(bundle).await;
+        }
+        Ok(())
+    }
+
+    /// A ticket that does not get out is found again when its grace is over.
+    async fn see_off(&self, departures: Vec<Departure>) {
+        if departures.is_empty() {
+            return;
+        }
+        if let Err(error) = self.delay.depart(departures).await {
+            tracing::debug!(%error, "new tickets could not be published; the next sweep finds them again");
+        }
+    }
+}
+
+fn after_lost_worker(call: &Call, endpoint: &Endpoint, now: Timestamp) -> Next {
+    let standing =
+        Standing { rung: call.rung, deadline: call.deadline, retry_after: None, worker_lost: true };
+    next_of(next_step(Verdict::Ambiguous, &standing, &endpoint.ladder, endpoint.on_ambiguous, now))
+}
+
+fn due_now(ticket: Ticket, endpoint: &EndpointName) -> Departure {
+    Departure { ticket, endpoint: endpoint.clone(), wait: Duration::ZERO, wake_at: Timestamp::now() }
+}

@@ -1,0 +1,143 @@
+//! Who asks, and what they may do. With no token configured everybody may do everything, and the server listens on loopback only.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::{StatusCode, header, request::Parts};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Api;
+use super::problem::Problem;
+use crate::call::{Publisher, named};
+
+named! {
+    /// What a token may do.
+    Role {
+        /// Hand calls over.
+        Submit = "submit",
+        /// Look at calls.
+        View = "view",
+        /// Act on calls.
+        Operate = "operate",
+    }
+}
+
+/// One configured token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Its name: the publisher of what is submitted with it, the actor of what is done with it.
+    pub name: Publisher,
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub roles: Vec<Role>,
+}
+
+/// All configured tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Vec<Token>);
+
+impl Tokens {
+    /// These tokens.
+    pub const fn new(tokens: Vec<Token>) -> Self {
+        Self(tokens)
+    }
+
+    /// Who asks with this `Authorization` header, if they may act in this role.
+    ///
+    /// # Errors
+    /// 401 without a known token, 403 with one that lacks the role.
+    fn admit(&self, authorization: Option<&[u8]>, role: Role) -> Result<Publisher, Problem> {
+        if self.0.is_empty() {
+            return Ok(Publisher::anonymous());
+        }
+        let given = authorization.and_then(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        let Some(given) = given else {
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "token_missing", "send a token: Authorization: Bearer <token>"));
+        };
+        // Every token is compared, each in constant time, so that the time taken says nothing about which came close.
+        let hash: [u8; 32] = Sha256::digest(given).into();
+        let matching = self.0.iter().fold(None, |found, token| {
+            if bool::from(token.sha256.ct_eq(&hash)) { Some(token) } else { found }
+        });
+        match matching {
+            None => Err(Problem::new(StatusCode::UNAUTHORIZED, "token_unknown", "this token is not configured")),
+            Some(token) if token.roles.contains(&role) => Ok(token.name.clone()),
+            Some(token) => {
+                let detail = format!("the token {} does not have the role {role}", token.name);
+                Err(Problem::new(StatusCode::FORBIDDEN, "role_missing", detail))
+            }
+        }
+    }
+}
+
+/// Declares the extractor of one role.
+macro_rules! extractor {
+    ($(#[$meta:meta])* $name:ident, $role:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name(pub Publisher);
+
+        impl FromRequestParts<Arc<Api>> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+                let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+                api.tokens.admit(authorization, $role).map(Self)
+            }
+        }
+    };
+}
+
+extractor! {
+    /// Somebody who may hand calls over.
+    Submitter, Role::Submit
+}
+extractor! {
+    /// Somebody who may look at calls.
+    Viewer, Role::View
+}
+extractor! {
+    /// Somebody who may act on calls.
+    Operator, Role::Operate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> Tokens {
+        let token = |name: &str, text: &str, roles: &[Role]| Token {
+            name: Publisher::parse(name).unwrap(),
+            sha256: Sha256::digest(text).into(),
+            roles: roles.to_vec(),
+        };
+        Tokens::new(vec![token("billing", "secret-1", &[Role::Submit]), token("ops", "secret-2", &[Role::View, Role::Operate])])
+    }
+
+    #[test]
+    fn a_token_admits_to_its_roles_only() {
+        for (authorization, role, expected) in [
+            (Some("Bearer secret-1"), Role::Submit, Ok("billing")),
+            (Some("bearer secret-2"), Role::Operate, Ok("ops")),
+            (Some("Bearer secret-1"), Role::View, Err(403)),
+            (Some("Bearer secret-3"), Role::Submit, Err(401)),
+            (Some("Basic secret-1"), Role::Submit, Err(401)),
+            (Some("Bear"), Role::Submit, Err(401)),
+            (None, Role::View, Err(401)),
+        ] {
+            let admitted = tokens().admit(authorization.map(str::as_bytes), role);
+            let admitted = admitted.map(|name| name.to_string()).map_err(|problem| problem.status().as_u16());
+            assert_eq!(admitted, expected.map(str::to_owned), "{authorization:?} {role}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_everybody_is_admitted() {
+        assert_eq!(Tokens::default().admit(None, Role::Operate).unwrap(), Publisher::anonymous());
+    }
+}

@@ -1,0 +1,148 @@
+//! How far a lane has been worked off: the line between a ticket that is late and one that is lost.
+//!
+//! A lane is first in, first out, and tickets come into it in the order in which they are due (give or take the grace period).
+//! So a call whose ticket was due before everything that workers now take from the lane, and that no worker holds, has no ticket in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Sweeper;
+use crate::call::WorkerName;
+use crate::clock::Timestamp;
+use crate::endpoint::{Endpoint, LaneName, Registry};
+use crate::ledger::{LaneReport, LedgerError};
+
+/// A worker that has not reported for this long is gone, and with it what it held: RabbitMQ has given that to another.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// What earlier sweeps saw of the lanes.
+#[derive(Debug, Default)]
+pub struct Horizon {
+    /// Lanes that were empty at the last sweep. What workers took out of them by then stands in their reports by now.
+    drained: BTreeMap<LaneName, bool>,
+}
+
+impl Horizon {
+    /// The time before which no ticket of this endpoint is on its way any more; `None`: any that is overdue is lost.
+    pub(super) async fn reached(
+        &mut self,
+        endpoint: &Endpoint,
+        registry: &Registry,
+        sweeper: &Sweeper,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        // A lane that cannot be looked at counts as full.
+        let empty = matches!(sweeper.delay.backlog(&endpoint.lane).await, Ok(0));
+        let was_empty = self.drained.insert(endpoint.lane.clone(), empty).unwrap_or(false);
+        let mut reports = sweeper.ledger.lane_reports(FRESH).await?;
+        if let Some(worker) = &sweeper.worker {
+            // What this process knows of itself is newer than what it wrote down.
+            reports.retain(|(name, _)| name != worker.name());
+            reports.extend(
+                worker.progress().reports().into_iter().map(|report| (worker.name().clone(), report)),
+            );
+        }
+        Ok(reached(endpoint, registry, &reports, empty && was_empty, now))
+    }
+}
+
+fn reached(
+    endpoint: &Endpoint,
+    registry: &Registry,
+    reports: &[(WorkerName, LaneReport)],
+    drained: bool,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let held = reports
+        .iter()
+        .filter(|(_, report)| report.endpoint == endpoint.name)
+        .filter_map(|(_, report)| report.oldest_held)
+        .min();
+    if drained {
+        return held;
+    }
+    let shares_lane =
+        |report: &LaneReport| registry.get(&report.endpoint).is_some_and(|other| other.lane == endpoint.lane);
+    let taken = reports
+        .iter()
+        .filter(|(_, report)| shares_lane(report))
+        .filter_map(|(_, report)| report.last_taken)
+        .max();
+    // Nobody has taken anything yet: everything may still be in the lane.
+    let taken = taken.unwrap_or(Timestamp::UNIX_EPOCH).min(now);
+    Some(held.map_or(taken, |held| held.min(taken)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::EndpointName;
+    use crate::endpoint::{BaseUrl, Ladder, OnAmbiguous, Timeouts};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_micros(seconds * 1_000_000)
+    }
+
+    fn registry() -> Registry {
+        let second = Duration::from_secs(1);
+        Registry::new(["a", "b"].map(|name| Endpoint {
+            name: EndpointName::parse(name).unwrap(),
+            base_url: BaseUrl::parse("http://127.0.0.1:1").unwrap(),
+            ladder: Ladder::parse(&["1s"]).unwrap(),
+            timeouts: Timeouts::new(second, second, second, None).unwrap(),
+            concurrency: 1,
+            on_ambiguous: OnAmbiguous::Retry,
+            idempotency_header: http::HeaderName::from_static("idempotency-key"),
+            headers: Vec::new(),
+            lane: EndpointName::parse("shared").unwrap(),
+        }))
+    }
+
+    fn report(
+        worker: &str,
+        endpoint: &str,
+        held: Option<i64>,
+        taken: Option<i64>,
+    ) -> (WorkerName, LaneReport) {
+        let endpoint = EndpointName::parse(endpoint).unwrap();
+        (
+            WorkerName::parse(worker).unwrap(),
+            LaneReport { endpoint, oldest_held: held.map(at), last_taken: taken.map(at) },
+        )
+    }
+
+    fn reached_by(drained: bool, reports: &[(WorkerName, LaneReport)]) -> Option<Timestamp> {
+        let registry = registry();
+        let endpoint = registry.get(&EndpointName::parse("a").unwrap()).unwrap().clone();
+        reached(&endpoint, &registry, reports, drained, at(100))
+    }
+
+    #[test]
+    fn an_empty_lane_that_nobody_holds_tickets_of_hides_nothing() {
+        assert_eq!(reached_by(true, &[]), None);
+        assert_eq!(reached_by(true, &[report("w", "a", None, Some(50))]), None);
+    }
+
+    #[test]
+    fn what_a_worker_holds_is_not_lost() {
+        assert_eq!(
+            reached_by(true, &[report("w", "a", Some(40), Some(50)), report("v", "a", Some(30), None)]),
+            Some(at(30))
+        );
+        assert_eq!(
+            reached_by(true, &[report("w", "b", Some(40), Some(50))]),
+            None,
+            "another endpoint's tickets are no excuse"
+        );
+    }
+
+    #[test]
+    fn a_full_lane_hides_everything_that_is_due_later_than_what_was_taken_last() {
+        assert_eq!(reached_by(false, &[]), Some(Timestamp::UNIX_EPOCH), "no worker yet");
+        assert_eq!(
+            reached_by(false, &[report("w", "a", None, Some(50)), report("v", "b", None, Some(60))]),
+            Some(at(60))
+        );
+        assert_eq!(reached_by(false, &[report("w", "a", Some(45), Some(60))]), Some(at(45)));
+    }
+}

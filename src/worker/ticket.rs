@@ -1,0 +1,162 @@
+//! Tickets: from a bundle in a lane to claims.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{Slot, Worker};
+use crate::call::{EndpointName, Event, ReviewReason, Ticket};
+use crate::clock::{Timestamp, monotonic};
+use crate::delay::{Bundle, Departure, Receipt};
+use crate::endpoint::{Endpoint, LaneName};
+use crate::ledger::{ClaimWish, Claimed, SetAside};
+use crate::limits::RECONNECT_PAUSE_MAX;
+
+/// Takes bundles from a lane until the worker drains. Bundles are handled side by side: one that waits for slots of its endpoint
+/// does not hold up those behind it, as far as the prefetch reaches.
+pub(super) async fn run_lane(worker: Arc<Worker>, lane: LaneName) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match worker.tools.delay.open(&lane).await {
+            Ok(bundles) => take_all(&worker, bundles).await,
+            Err(error) => tracing::warn!(lane = %lane, %error, "a lane cannot be consumed; trying again"),
+        }
+        tokio::select! {
+            biased;
+            () = worker.claiming.cancelled() => return,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_PAUSE_MAX),
+        }
+    }
+}
+
+async fn take_all(worker: &Arc<Worker>, mut bundles: mpsc::Receiver<Bundle>) {
+    loop {
+        let bundle = tokio::select! {
+            biased;
+            () = worker.claiming.cancelled() => return,
+            bundle = bundles.recv() => bundle,
+        };
+        let Some(bundle) = bundle else { return };
+        worker.taking.spawn(Arc::clone(worker).take_bundle(bundle));
+    }
+}
+
+/// A receipt that is acknowledged when the last of its tickets is settled.
+struct Countdown {
+    open: AtomicUsize,
+    receipt: Mutex<Option<Receipt>>,
+}
+
+impl Countdown {
+    fn new(tickets: usize, receipt: Receipt) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(tickets), receipt: Mutex::new(Some(receipt)) })
+    }
+
+    /// One ticket is claimed or known to be stale.
+    async fn settled(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let receipt = self.receipt.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(receipt) = receipt {
+            receipt.acknowledge().await;
+        }
+    }
+}
+
+impl Worker {
+    /// Claims and attempts the calls of a bundle as slots become free.
+    pub async fn take_bundle(self: Arc<Self>, bundle: Bundle) {
+        let Bundle { endpoint, tickets, wake_at, receipt } = bundle;
+        let Some(endpoint) = endpoint.filter(|_| !tickets.is_empty()) else {
+            self.tools.metrics.claim("stale");
+            return receipt.acknowledge().await;
+        };
+        let Some(endpoint) = self.tools.registry.get(&endpoint).cloned() else {
+            self.set_aside(tickets, ReviewReason::Unroutable).await;
+            return receipt.acknowledge().await;
+        };
+        let held = wake_at.map(|wake_at| self.progress.hold(&endpoint.name, wake_at));
+        let countdown = Countdown::new(tickets.len(), receipt);
+        for ticket in tickets {
+            // Without a slot the worker is stopping: the bundle comes again elsewhere.
+            let Some(slot) = self.slot(&endpoint.name).await else { return };
+            let (worker, endpoint, countdown) =
+                (Arc::clone(&self), Arc::clone(&endpoint), Arc::clone(&countdown));
+            self.attempts.spawn(async move { worker.take_ticket(ticket, &endpoint, slot, &countdown).await });
+        }
+        drop(held);
+    }
+
+    async fn take_ticket(&self, ticket: Ticket, endpoint: &Endpoint, slot: Slot, countdown: &Countdown) {
+        let taken_at = monotonic();
+        // Not settled when the worker stops before the ledger answers: the ticket then comes again elsewhere.
+        let Some(claimed) = self.claim(ticket, endpoint).await else { return };
+        match claimed {
+            Claimed::Won(call) => {
+                self.tools.metrics.claim("won");
+                countdown.settled().await;
+                self.attempt(*call, endpoint, slot, taken_at).await;
+                return;
+            }
+            Claimed::Early(remaining) => {
+                self.tools.metrics.claim("early");
+                self.wait_on(ticket, &endpoint.name, remaining).await;
+            }
+            Claimed::Expired => {
+                self.tools.metrics.claim("expired");
+                self.set_aside(vec![ticket], ReviewReason::Expired).await;
+            }
+            Claimed::Stale => self.tools.metrics.claim("stale"),
+        }
+        countdown.settled().await;
+    }
+
+    /// Claims, through any absence of the ledger, until the worker drains.
+    async fn claim(&self, ticket: Ticket, endpoint: &Endpoint) -> Option<Claimed> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let wish = ClaimWish {
+                ticket,
+                endpoint: endpoint.name.clone(),
+                worker: self.name.clone(),
+                lease: endpoint.timeouts.lease(),
+            };
+            let error = match self.tools.ledger.claim(wish).await {
+                Ok(claimed) => return Some(claimed),
+                Err(error) => error,
+            };
+            tracing::debug!(call.id = %ticket.call, %error, "a claim did not reach the ledger; trying again");
+            tokio::select! {
+                biased;
+                () = self.claiming.cancelled() => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_PAUSE_MAX),
+            }
+        }
+    }
+
+    /// An early ticket goes on waiting. If the broker does not take it, the sweeper finds the call when it is overdue.
+    async fn wait_on(&self, ticket: Ticket, endpoint: &EndpointName, remaining: Duration) {
+        let wake_at = Timestamp::now().plus(remaining);
+        let departure = Departure { ticket, endpoint: endpoint.clone(), wait: remaining, wake_at };
+        if let Err(error) = self.tools.delay.depart(vec![departure]).await {
+            tracing::debug!(call.id = %ticket.call, %error, "an early ticket could not go on waiting");
+        }
+    }
+
+    /// Sends calls to review that no attempt is to be made for.
+    async fn set_aside(&self, tickets: Vec<Ticket>, reason: ReviewReason) {
+        let orders: Vec<SetAside> = tickets.into_iter().map(|ticket| SetAside { ticket, reason }).collect();
+        match self.tools.ledger.ledger().set_aside(&orders).await {
+            Ok(calls) => {
+                for call in calls.into_iter().flatten() {
+                    self.tools.events.tell(Event::of(&call));
+                }
+            }
+            // The sweeper meets them again.
+            Err(error) => tracing::debug!(%error, "calls could not be sent to review; the sweeper will"),
+        }
+    }
+}
