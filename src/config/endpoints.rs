@@ -19,7 +19,7 @@ use crate::endpoint::{BaseUrl, CATCH_ALL_LANE, Endpoint, Ladder, LaneName, OnAmb
 use crate::limits::{CONCURRENCY_MAX, LEASE_MARGIN_DEFAULT, LEASE_MAX, RUNGS_MAX, TIMEOUT_OVERALL_MAX};
 
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
-const WINDOW_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+const WINDOW_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 const NAME: &str = "a name of 1 to 63 lower-case letters, digits and '-': [a-z0-9][a-z0-9-]{0,62}";
 const BASE_URL: &str =
     "http:// or https://, a host, perhaps a port and a path, as in \"https://sms.example.com\"";

@@ -174,7 +174,7 @@ fn read_file(path: &Path) -> Result<(String, String), Fault> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        let line = valid.split(|byte| *byte == b'\n').count();
         fault(format!("is not UTF-8 in line {line}"))
     })?;
     Ok((name, text))
@@ -190,7 +190,7 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
     let log = root.table("log", sections::log).flatten();
     let worker = root.table("worker", sections::worker);
     let endpoints = endpoints::read(root);
-    if purpose == Purpose::Serve && !root.holds_any("endpoints") {
+    if purpose == Purpose::Serve && root.lacks("endpoints") {
         root.fault(Complaint::new(
             "no endpoint is configured, so there is nothing to call",
             "at least one, as in [endpoints.sms] with base_url = \"https://sms.example.com\"",
@@ -209,4 +209,63 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
         worker: worker?,
         endpoints,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every key that the readers ask for. Endpoints have those of `[defaults]`.
+    fn known_keys() -> BTreeSet<String> {
+        let text = "[tokens.billing]\nsha256 = ''\nroles = []\n[endpoints.sms]\nbase_url = 'http://a'\n";
+        let sources = Sources::of_text(text);
+        let typed = read_layers(&sources).unwrap();
+        let desk = Desk::new(&sources.environment);
+        desk.read(&typed.document, Place::BuiltIn, |root| read_settings(root, Purpose::Serve));
+        let sections =
+            |key: &String| !key.starts_with("endpoints") && key.contains('.') && key != "tokens.billing";
+        desk.findings().known.into_iter().filter(sections).collect()
+    }
+
+    /// Every key that a file names, in a comment or not.
+    fn mentioned_keys(text: &str) -> BTreeSet<String> {
+        let mut section = String::new();
+        let mut keys = BTreeSet::new();
+        for line in text.lines().map(|line| line.trim_start_matches("# ")) {
+            if let Some(header) = line.strip_prefix('[') {
+                section = header.split(']').next().unwrap_or_default().to_owned();
+            } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| is_bare(key)) {
+                keys.insert(format!("{section}.{key}"));
+                let inner = value.strip_prefix('{').unwrap_or_default().split('}').next().unwrap_or_default();
+                let inner = inner.split(',').filter_map(|pair| pair.split_once('='));
+                keys.extend(inner.map(|(inner, _)| format!("{section}.{key}.{}", inner.trim())));
+            }
+        }
+        let as_defaults = |key: String| key.replace("endpoints.sms.", "defaults.");
+        keys.into_iter().map(as_defaults).filter(|key| !key.starts_with("defaults.headers.")).collect()
+    }
+
+    fn is_bare(key: &str) -> bool {
+        key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    }
+
+    #[test]
+    fn the_defaults_mention_every_key_and_no_other() {
+        let known = known_keys();
+        assert!(known.contains("broker.tiers") && known.contains("defaults.timeout.read"), "{known:?}");
+        assert_eq!(mentioned_keys(DEFAULTS), known);
+    }
+
+    #[test]
+    fn the_program_and_its_manual_agree() {
+        use crate::endpoint::ladder::format_duration;
+        use crate::limits::{LEASE_MARGIN_DEFAULT, SUBMISSION_BYTES_DEFAULT};
+        let loaded = load(&Sources::of_text("[endpoints.sms]\nbase_url = 'http://a'")).unwrap();
+        assert_eq!(loaded.settings.server.max_body, SUBMISSION_BYTES_DEFAULT);
+        assert!(
+            DEFAULTS.contains(&format!("without it: overall + {}.", format_duration(LEASE_MARGIN_DEFAULT)))
+        );
+    }
 }

@@ -24,10 +24,10 @@ const CONNECTIONS_MAX: u32 = 1_000;
 /// Each tier is a queue, and a quorum queue costs some hundred kilobytes of the broker's memory.
 const BASE_TIERS_MAX: usize = 64;
 const SWEEP_EVERY_MIN: Duration = Duration::from_millis(100);
-const SWEEP_EVERY_MAX: Duration = Duration::from_secs(3_600);
+const SWEEP_EVERY_MAX: Duration = Duration::from_hours(1);
 /// A shorter grace would take tickets for lost that are merely on their way.
 const GRACE_MIN: Duration = Duration::from_secs(1);
-const GRACE_MAX: Duration = Duration::from_secs(3_600);
+const GRACE_MAX: Duration = Duration::from_hours(1);
 
 const DATABASE_URL: &str = "sqlite:file.db, postgres://user:password@host/database";
 const BROKER_URL: &str = "embedded:, amqp://user:password@host:5672/vhost, amqps://…";
@@ -59,7 +59,7 @@ pub(super) fn check_exposure(
     if listen.value.ip().to_canonical().is_loopback() {
         return;
     }
-    if !root.holds_any("tokens") {
+    if root.lacks("tokens") {
         let complaint = Complaint::new(
             format!("{} can be reached from other machines, and no token is configured", listen.value),
             "a loopback address such as 127.0.0.1:8080, or any address with a [tokens.<name>] table",

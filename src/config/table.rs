@@ -140,11 +140,12 @@ pub(super) struct Table<'t> {
     place: Place,
     key: String,
     asked: BTreeSet<String>,
+    refused: Vec<&'static str>,
 }
 
 impl<'t> Table<'t> {
     fn new(desk: &'t Desk<'t>, entries: Cow<'t, Entries>, place: Place, key: String) -> Self {
-        Self { desk, entries, place, key, asked: BTreeSet::new() }
+        Self { desk, entries, place, key, asked: BTreeSet::new(), refused: Vec::new() }
     }
 
     /// The table's own key, with dots.
@@ -152,10 +153,9 @@ impl<'t> Table<'t> {
         &self.key
     }
 
-    /// Whether a table with something in it is written under the key.
-    pub(super) fn holds_any(&self, key: &str) -> bool {
-        let table = self.entries.get(key).and_then(|entry| entry.node.table().ok());
-        table.is_some_and(|entries| !entries.is_empty())
+    /// Whether nothing is written under the key, or a table with nothing in it.
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        self.entries.get(key).is_none_or(|entry| entry.node.table().is_ok_and(|table| table.is_empty()))
     }
 
     /// The keys that are written, where any name may be.
@@ -293,14 +293,11 @@ impl<'t> Table<'t> {
     }
 
     /// Refuses a key that a later version will know.
-    pub(super) fn not_yet(&mut self, key: &str) {
-        let dotted = self.ask(key);
+    pub(super) fn not_yet(&mut self, key: &'static str) {
+        self.refused.push(key);
         if let Some(entry) = self.entries.get(key) {
-            self.desk.fault(
-                &entry.place,
-                &dotted,
-                Complaint::new("is not available in this version", "leaving the key out"),
-            );
+            let complaint = Complaint::new("is not available in this version", "leaving the key out");
+            self.desk.fault(&entry.place, &dotted(&self.key, key), complaint);
         }
     }
 
@@ -312,7 +309,8 @@ impl<'t> Table<'t> {
     }
 
     fn report_unknown(&self) {
-        for (key, entry) in self.entries.iter().filter(|(key, _)| !self.asked.contains(*key)) {
+        let unknown = |key: &str| !self.asked.contains(key) && !self.refused.contains(&key);
+        for (key, entry) in self.entries.iter().filter(|(key, _)| unknown(key)) {
             let keys: Vec<&str> = self.asked.iter().map(String::as_str).collect();
             let problem = match suggest::nearest(key, keys.iter().copied()) {
                 Some(meant) => format!("unknown key; did you mean {meant:?}?"),
