@@ -20,7 +20,7 @@ pub struct HealthArgs {
 /// # Errors
 /// The server cannot be reached.
 pub async fn run(args: HealthArgs) -> Outcome {
-    let client = crate::invoker::tls::plain_client(Duration::from_secs(3))?;
+    let client = super::http::client(Duration::from_secs(3))?;
     let response = client.get(format!("{}/readyz", args.server.trim_end_matches('/'))).send().await?;
     let ready = response.status().is_success();
     println!("{}", response.text().await?.trim());

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod health;
+pub mod http;
 pub mod migrate;
 pub mod publish;
 pub mod serve;
