@@ -1,0 +1,137 @@
+//! Behaviour by path: `/fail/2/429?retry_after=1` says what happens to the request that asks for it.
+
+use super::behaviour::Behaviour;
+use super::draft::Draft;
+
+/// How long `/slow` takes by default.
+const SLOW_MS: &str = "1000";
+
+/// Reads a path and its query. A path that names no behaviour is answered as a success: `/v1/messages` works as it is.
+///
+/// # Errors
+/// A sentence: the path names a behaviour, but an argument or a setting of it is wrong.
+pub fn parse(path: &str, query: Option<&str>) -> Result<Behaviour, String> {
+    let mut draft = Draft::default();
+    let mut segments = path.split('/').skip(1);
+    let name = segments.next().unwrap_or_default();
+    take_name(&mut draft, name, segments.next(), segments.next())?;
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        draft.set(&name, &value)?;
+    }
+    draft.finish()
+}
+
+/// Takes up what the first segments of a path say.
+fn take_name(
+    draft: &mut Draft,
+    name: &str,
+    argument: Option<&str>,
+    status: Option<&str>,
+) -> Result<(), String> {
+    match name {
+        "status" | "code" | "bytes" => draft.set(name, needed(name, argument)?),
+        "fail" => {
+            draft.set("fail_first", needed(name, argument)?)?;
+            take_status(draft, status)
+        }
+        "flaky" => {
+            draft.set("probability", needed(name, argument)?)?;
+            take_status(draft, status)
+        }
+        "hang" | "reset" | "drop" | "cut" | "garbage" | "drip" | "endless" => draft.set("fault", name),
+        "slow" => draft.set("latency", SLOW_MS),
+        "down" => draft.set("from", "0"),
+        "redirect" => draft.set("status", "302"),
+        "echo" => {
+            draft.echo();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A third segment that is a number is the status of the failure; anything else is only there to look like a path.
+fn take_status(draft: &mut Draft, status: Option<&str>) -> Result<(), String> {
+    match status.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(status) => draft.set("status", status),
+        None => Ok(()),
+    }
+}
+
+fn needed<'a>(name: &str, argument: Option<&'a str>) -> Result<&'a str, String> {
+    argument.filter(|argument| !argument.is_empty()).ok_or_else(|| {
+        format!(
+            "/{name} needs an argument, as in /status/503, /fail/2, /flaky/0.3, /code/4001, /bytes/100000"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::behaviour::{Act, Place, ReplyBody};
+
+    fn read(target: &str) -> Result<Behaviour, String> {
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        parse(path, query)
+    }
+
+    fn fault_status(behaviour: &Behaviour) -> Option<u16> {
+        match &behaviour.fault {
+            Some(Act::Reply(reply)) => Some(reply.status.as_u16()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn paths_name_their_behaviour() {
+        for (target, status, first, probability) in [
+            ("/", None, None, 1.0),
+            ("/ok", None, None, 1.0),
+            ("/v1/messages?status=200", None, None, 1.0),
+            ("/status/503", Some(503), None, 1.0),
+            ("/status/999/v1/messages", Some(999), None, 1.0),
+            ("/fail/2", Some(503), Some(2), 1.0),
+            ("/fail/2/429?retry_after=1", Some(429), Some(2), 1.0),
+            ("/fail/2/v1/messages", Some(503), Some(2), 1.0),
+            ("/flaky/0.3/500", Some(500), None, 0.3),
+            ("/code/4001?fail_first=1", Some(200), Some(1), 1.0),
+            ("/redirect?location=/ok", Some(302), None, 1.0),
+            ("/v1/messages?status=500&probability=0.5", Some(500), None, 0.5),
+        ] {
+            let behaviour = read(target).unwrap();
+            assert_eq!(
+                (fault_status(&behaviour), behaviour.fail_first, behaviour.probability.to_bits()),
+                (status, first, f64::to_bits(probability)),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn faults_below_http_have_paths_too() {
+        for (target, act) in [
+            ("/hang", Act::Hang),
+            ("/drop?fail_first=1", Act::Drop),
+            ("/reset", Act::Reset(Place::Start)),
+            ("/reset?at=body", Act::Reset(Place::Body)),
+            ("/garbage/v1", Act::Garbage),
+        ] {
+            assert_eq!(read(target).unwrap().fault, Some(act), "{target}");
+        }
+        assert_eq!(read("/down").unwrap().down.len(), 1);
+        assert!(
+            matches!(read("/bytes/12").unwrap().good, Act::Reply(reply) if reply.body == ReplyBody::Filler(12))
+        );
+    }
+
+    #[test]
+    fn wrong_arguments_get_a_sentence() {
+        for target in
+            ["/status", "/status/", "/status/abc", "/fail/x", "/flaky/2", "/fail/2/99", "/ok?colour=red"]
+        {
+            assert!(read(target).is_err(), "{target}");
+        }
+    }
+}
