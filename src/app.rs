@@ -376,10 +376,20 @@ impl Parts {
     }
 }
 
+/// Where the configured RabbitMQ is; `None` if the transport is embedded.
+///
+/// # Errors
+/// The URL names no broker.
+pub fn broker_address(settings: &Settings) -> anyhow::Result<Option<broker::Address>> {
+    let Transport::RabbitMq(rabbitmq) = &settings.broker.transport else { return Ok(None) };
+    broker::Address::parse(rabbitmq.url.secret()).map(Some).map_err(anyhow::Error::msg)
+}
+
 fn start_broker(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<Option<Arc<Broker>>> {
     let Transport::RabbitMq(rabbitmq) = &settings.broker.transport else { return Ok(None) };
+    let Some(address) = broker_address(settings)? else { return Ok(None) };
     let config = broker::Config {
-        address: broker::Address::parse(rabbitmq.url.secret()).map_err(anyhow::Error::msg)?,
+        address,
         connection_name: format!("redial {}", worker_name()),
         declare: match rabbitmq.declare {
             Declare::AtConnect => broker::Declare::Apply,

@@ -147,18 +147,18 @@ fn configuration(args: &DemoArgs, third_party: &str, folder: &Scratch) -> String
 
 /// A folder that is removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(std::path::PathBuf);
+pub(in crate::cli) struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     /// A new folder below the system's folder for temporary files.
-    pub(super) fn create() -> anyhow::Result<Self> {
+    pub(in crate::cli) fn create() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("redial-{}", CallId::generate()));
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }
 
     /// The path of a file in it.
-    pub(super) fn file(&self, name: &str) -> String {
+    pub(in crate::cli) fn file(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 }

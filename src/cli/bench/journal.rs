@@ -1,0 +1,84 @@
+//! The third party's journal: the truth about what was lost, doubled, early or late.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+/// One request as the third party saw it, in microseconds since its start.
+#[derive(Debug, Deserialize)]
+struct Line {
+    key: String,
+    arrived_us: u64,
+    answered_us: Option<u64>,
+    effect: bool,
+}
+
+/// Arrivals by call.
+#[derive(Debug, Default)]
+pub struct Journal(HashMap<String, Vec<Line>>);
+
+impl Journal {
+    /// Reads the journal's JSON lines.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut calls = HashMap::<String, Vec<Line>>::new();
+        for line in text.lines() {
+            let line: Line = serde_json::from_str(line).with_context(|| format!("a line of the journal: {line}"))?;
+            calls.entry(line.key.clone()).or_default().push(line);
+        }
+        for arrivals in calls.values_mut() {
+            arrivals.sort_by_key(|line| line.arrived_us);
+        }
+        Ok(Self(calls))
+    }
+
+    /// Requests in all.
+    pub fn requests(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Calls that took effect.
+    pub fn succeeded(&self) -> usize {
+        self.0.values().filter(|arrivals| arrivals.iter().any(|line| line.effect)).count()
+    }
+
+    /// Requests beyond those that each call needs.
+    pub fn surplus(&self, needed: usize) -> usize {
+        self.0.values().map(|arrivals| arrivals.len().saturating_sub(needed)).sum()
+    }
+
+    /// How late each repetition came, in microseconds after `delay` since the answer before it; negative is early. Sorted.
+    pub fn lateness_us(&self, delay: Duration) -> Vec<i64> {
+        let mut lateness: Vec<i64> = self.0.values().flat_map(|arrivals| arrivals.windows(2)).filter_map(|pair| late(pair, delay)).collect();
+        lateness.sort_unstable();
+        lateness
+    }
+}
+
+fn late(pair: &[Line], delay: Duration) -> Option<i64> {
+    let due = i64::try_from(pair[0].answered_us?).ok()? + i64::try_from(delay.as_micros()).ok()?;
+    Some(i64::try_from(pair[1].arrived_us).ok()? - due)
+}
+
+/// The value below which this share of a sorted list lies.
+pub fn quantile(sorted: &[i64], per_mille: usize) -> Option<i64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get(last * per_mille / 1_000).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_counted_from_the_answer_before() {
+        let text = "{\"key\":\"a\",\"arrived_us\":0,\"answered_us\":100,\"status\":503,\"effect\":false}\n\
+                    {\"key\":\"a\",\"arrived_us\":1000350,\"answered_us\":1000400,\"status\":200,\"effect\":true}\n";
+        let journal = Journal::parse(text).unwrap();
+        assert_eq!((journal.requests(), journal.succeeded(), journal.surplus(2), journal.surplus(1)), (2, 1, 0, 1));
+        assert_eq!(journal.lateness_us(Duration::from_secs(1)), [250]);
+        assert_eq!(quantile(&[1, 2, 3], 500), Some(2));
+        assert_eq!(quantile(&[], 500), None);
+    }
+}
