@@ -66,6 +66,31 @@ pub const PUBLISH_QUEUE: usize = 4_096;
 pub const CONFIRM_WINDOW: usize = 256;
 /// After this long without a confirm the outcome of a publish is unknown and its channel is given up.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Channels that publish side by side, each with a window of its own.
+pub const PUBLISH_CHANNELS: usize = 4;
+/// How long opening a connection to RabbitMQ may take.
+pub const BROKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a question to RabbitMQ (opening a channel, declaring, counting) may take.
+pub const BROKER_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long saying goodbye to RabbitMQ may take.
+pub const BROKER_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// RabbitMQ and this program each declare the other dead after two to three of these.
+pub const BROKER_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a consumer waits before it asks again for a queue that is not there.
+pub const CONSUME_AGAIN_PAUSE: Duration = Duration::from_millis(500);
+/// Rounds of ticket messages whose confirms are awaited at once. More would make bundles smaller, and messages are the cost.
+pub const BUNDLE_ROUNDS: usize = 2;
+/// How long a round of tickets waits for company when the one before it was not alone.
+pub const BUNDLE_LINGER: Duration = Duration::from_millis(1);
+/// Tickets that are read from one message. We write at most [`BUNDLE_TICKETS_MAX`]; a forged message holds no more than this.
+pub const BUNDLE_TICKETS_READ_MAX: usize = 1_024;
+/// Events that the review queue keeps; beyond it the oldest are dropped (the ledger has every call).
+pub const REVIEW_QUEUE_LENGTH: i64 = 10_000;
+/// Times a submission or replay order may come back before it is set aside; each crash or lost connection counts.
+pub const DELIVERIES_MAX: i64 = 100;
+/// The same for queues that Redial does not consume, or whose loss the sweeper makes good: only there so that 4.x does not drop
+/// at its default of 20, which a person who looks into the queue from the management UI would reach.
+pub const DELIVERIES_AMPLE: i64 = 1_000_000;
 /// Ticket messages of one lane that a worker holds unacknowledged.
 pub const LANE_PREFETCH: u16 = 32;
 /// Submissions that intake holds unacknowledged.
@@ -105,3 +130,4 @@ const _: () = assert!(LEASE_MARGIN_DEFAULT.as_millis() >= LEASE_MARGIN_MIN.as_mi
 const _: () = assert!(LEASE_MAX.as_secs() > TIMEOUT_OVERALL_MAX.as_secs() + LEASE_MARGIN_DEFAULT.as_secs());
 const _: () = assert!(RESPONSE_KEPT_BYTES as u64 <= RESPONSE_READ_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(BUNDLE_TICKETS_MAX <= BUNDLE_TICKETS_READ_MAX);

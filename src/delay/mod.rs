@@ -74,7 +74,7 @@ impl Receipt {
 }
 
 /// Why tickets could not be handed over; whether some arrived all the same is unknown, and harmless.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DelayError {
     /// The broker cannot be reached, is blocked, or did not confirm in time.
     #[error("the broker is away: {0}")]

@@ -1,1 +1,239 @@
-//! Tests of delay.
+//! The delay transport: one suite over the seam, run on every implementation; then what only RabbitMQ promises.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redial::call::{AttemptNumber, CallId, Ticket};
+use redial::clock::{Timestamp, monotonic};
+use redial::delay::rabbitmq::{RabbitMqDelay, catch_all};
+use redial::delay::walk::Tiers;
+use redial::delay::{Bundle, Delay, Departure};
+use redial::endpoint::LaneName;
+use tokio::sync::mpsc;
+
+use crate::support::broker::{TestBroker, name, topology};
+
+/// The tiers of the suite, in milliseconds.
+const TIERS_MS: [u64; 4] = [100, 300, 1_000, 5_000];
+/// The lanes of the suite, each with its endpoints.
+const LANES: [(&str, &[&str]); 2] = [("sms", &["sms", "mms"]), ("payment", &["payment"])];
+
+/// A transport with what it stands on.
+struct Subject {
+    delay: Arc<dyn Delay>,
+    _broker: Option<TestBroker>,
+}
+
+impl Subject {
+    async fn rabbitmq() -> Self {
+        let broker = TestBroker::start(topology(&TIERS_MS, &LANES)).await;
+        let delay = Arc::new(RabbitMqDelay::new(Arc::clone(&broker.broker), tiers()));
+        Self { delay, _broker: Some(broker) }
+    }
+
+    async fn depart(&self, departures: Vec<Departure>) {
+        self.delay.depart(departures).await.unwrap();
+    }
+
+    async fn open(&self, lane: &str) -> mpsc::Receiver<Bundle> {
+        self.delay.open(&name(lane)).await.unwrap()
+    }
+}
+
+fn tiers() -> Tiers {
+    Tiers::new(TIERS_MS.map(Duration::from_millis)).unwrap()
+}
+
+fn ticket() -> Ticket {
+    Ticket { call: CallId::generate(), attempt: AttemptNumber::FIRST }
+}
+
+fn departure(ticket: Ticket, endpoint: &str, wait_ms: u64) -> Departure {
+    let wait = Duration::from_millis(wait_ms);
+    Departure { ticket, endpoint: name(endpoint), wait, wake_at: Timestamp::now().plus(wait) }
+}
+
+async fn next(lane: &mut mpsc::Receiver<Bundle>) -> Bundle {
+    tokio::time::timeout(Duration::from_secs(30), lane.recv()).await.expect("a bundle within 30 s").unwrap()
+}
+
+/// Takes bundles until so many tickets are there; acknowledges all; answers the sizes of the bundles too.
+async fn take(lane: &mut mpsc::Receiver<Bundle>, count: usize) -> (Vec<Ticket>, Vec<usize>) {
+    let (mut tickets, mut sizes) = (Vec::new(), Vec::new());
+    while tickets.len() < count {
+        let bundle = next(lane).await;
+        sizes.push(bundle.tickets.len());
+        tickets.extend(bundle.tickets);
+        bundle.receipt.acknowledge().await;
+    }
+    (tickets, sizes)
+}
+
+async fn a_ticket_comes_out_after_its_wait_and_not_before(subject: &Subject) {
+    let mut lane = subject.open("sms").await;
+    for wait_ms in [100, 300, 1_000] {
+        let ticket = ticket();
+        let departed = monotonic();
+        let departure = departure(ticket, "sms", wait_ms);
+        let wake_at = departure.wake_at;
+        subject.depart(vec![departure]).await;
+        let bundle = next(&mut lane).await;
+        let waited = departed.elapsed();
+        assert_eq!(bundle.tickets, [ticket]);
+        assert_eq!(bundle.endpoint, Some(name("sms")));
+        assert_eq!(bundle.wake_at.map(|at| at.unix_micros() / 1_000), Some(wake_at.unix_micros() / 1_000));
+        assert!(waited + Duration::from_millis(5) >= Duration::from_millis(wait_ms), "{wait_ms}: {waited:?}");
+        bundle.receipt.acknowledge().await;
+    }
+}
+
+async fn a_long_wait_does_not_stand_in_front_of_a_short_one(subject: &Subject) {
+    let mut lane = subject.open("sms").await;
+    let (long, middle, short) = (ticket(), ticket(), ticket());
+    let waits = [(long, 5_000), (middle, 1_000), (short, 100)];
+    subject.depart(waits.map(|(ticket, wait)| departure(ticket, "sms", wait)).into()).await;
+    let (tickets, _) = take(&mut lane, 3).await;
+    assert_eq!(tickets, [short, middle, long]);
+}
+
+async fn a_wait_of_nothing_goes_straight_into_the_lane(subject: &Subject) {
+    let mut lane = subject.open("payment").await;
+    let (now, later) = (ticket(), ticket());
+    subject.depart(vec![departure(later, "payment", 5_000), departure(now, "payment", 0)]).await;
+    assert_eq!(take(&mut lane, 1).await.0, [now]);
+}
+
+async fn many_tickets_arrive_once_each_and_in_bundles(subject: &Subject) {
+    const TICKETS: usize = 2_000;
+    let mut lane = subject.open("sms").await;
+    let departed: Vec<Ticket> = (0..TICKETS).map(|_| ticket()).collect();
+    let tasks: Vec<_> = departed
+        .chunks(5)
+        .map(|few| {
+            let delay = Arc::clone(&subject.delay);
+            let few = few.iter().map(|ticket| departure(*ticket, "sms", 300)).collect();
+            tokio::spawn(async move { delay.depart(few).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let (arrived, sizes) = take(&mut lane, TICKETS).await;
+    let mut times = HashMap::<Ticket, usize>::new();
+    for ticket in &arrived {
+        *times.entry(*ticket).or_default() += 1;
+    }
+    assert_eq!(arrived.len(), TICKETS, "bundles of {sizes:?}");
+    assert!(departed.iter().all(|ticket| times.get(ticket) == Some(&1)));
+    assert!(sizes.iter().all(|size| *size <= 64));
+    assert!(sizes.len() < TICKETS / 4, "{} messages for {TICKETS} tickets", sizes.len());
+}
+
+async fn an_arbitrary_wait_is_walked_and_never_ends_early(subject: &Subject) {
+    let mut lane = subject.open("payment").await;
+    let ticket = ticket();
+    let wait = Duration::from_millis(1_750);
+    let departed = monotonic();
+    subject.depart(vec![departure(ticket, "payment", 1_750)]).await;
+    let mut hops = 0;
+    loop {
+        let bundle = next(&mut lane).await;
+        assert_eq!(bundle.tickets, [ticket]);
+        hops += 1;
+        let remaining = wait.saturating_sub(departed.elapsed());
+        if remaining <= Duration::from_millis(5) {
+            bundle.receipt.acknowledge().await;
+            break;
+        }
+        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap();
+        subject.depart(vec![departure(ticket, "payment", remaining_ms)]).await;
+        bundle.receipt.acknowledge().await;
+    }
+    assert!(departed.elapsed() + Duration::from_millis(5) >= wait);
+    assert!(hops < 10, "{hops} hops");
+}
+
+async fn lanes_do_not_mix_and_the_catch_all_takes_the_rest(subject: &Subject) {
+    let (mut sms, mut payment) = (subject.open("sms").await, subject.open("payment").await);
+    let mut rest = subject.delay.open(&catch_all()).await.unwrap();
+    let by_endpoint =
+        ["sms", "mms", "payment", "stranger", "unheard-of"].map(|endpoint| (endpoint, ticket()));
+    for wait_ms in [0, 100] {
+        subject
+            .depart(by_endpoint.map(|(endpoint, ticket)| departure(ticket, endpoint, wait_ms)).into())
+            .await;
+        let mut of_sms = take(&mut sms, 2).await.0;
+        of_sms.sort_by_key(|ticket| ticket.call);
+        assert_eq!(of_sms, [by_endpoint[0].1, by_endpoint[1].1]);
+        assert_eq!(take(&mut payment, 1).await.0, [by_endpoint[2].1]);
+        for _ in 0..2 {
+            let bundle = next(&mut rest).await;
+            let endpoint = bundle.endpoint.clone().unwrap();
+            let expected = by_endpoint.iter().find(|(name, _)| *name == endpoint.as_str()).unwrap();
+            assert_eq!(bundle.tickets, [expected.1]);
+            bundle.receipt.acknowledge().await;
+        }
+    }
+}
+
+async fn a_backlog_is_counted(subject: &Subject) {
+    let lane = name("payment");
+    for _ in 0..3 {
+        subject.depart(vec![departure(ticket(), "payment", 0)]).await;
+    }
+    crate::support::wait_for("a backlog of 3", || async {
+        (subject.delay.backlog(&lane).await.unwrap() == 3).then_some(())
+    })
+    .await;
+    subject.depart(vec![departure(ticket(), "payment", 5_000)]).await;
+    let depths = crate::support::wait_for("a ticket in a tier", || async {
+        let depths = subject.delay.depths().await.unwrap();
+        (depths.values().sum::<u64>() == 4).then_some(depths)
+    })
+    .await;
+    assert_eq!(depths.len(), TIERS_MS.len() + LANES.len() + 1, "{depths:?}");
+    let mut open = subject.delay.open(&lane).await.unwrap();
+    take(&mut open, 3).await;
+    assert_eq!(subject.delay.backlog(&lane).await.unwrap(), 0);
+}
+
+async fn a_lane_that_does_not_exist_cannot_be_opened(subject: &Subject) {
+    let lane: LaneName = name("nowhere");
+    assert!(subject.delay.open(&lane).await.is_err());
+    assert!(subject.delay.backlog(&lane).await.is_err());
+}
+
+/// Makes the suite's tests for one implementation.
+macro_rules! suite {
+    ($subject:expr; $($case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(&$subject.await).await;
+            }
+        )*
+    };
+}
+
+/// Makes the suite for one implementation.
+macro_rules! conformance {
+    ($module:ident, $subject:expr) => {
+        mod $module {
+            use super::*;
+
+            suite!($subject;
+                a_ticket_comes_out_after_its_wait_and_not_before,
+                a_long_wait_does_not_stand_in_front_of_a_short_one,
+                a_wait_of_nothing_goes_straight_into_the_lane,
+                many_tickets_arrive_once_each_and_in_bundles,
+                an_arbitrary_wait_is_walked_and_never_ends_early,
+                lanes_do_not_mix_and_the_catch_all_takes_the_rest,
+                a_backlog_is_counted,
+                a_lane_that_does_not_exist_cannot_be_opened,
+            );
+        }
+    };
+}
+
+conformance!(rabbitmq, Subject::rabbitmq());

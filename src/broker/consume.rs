@@ -1,0 +1,292 @@
+//! Consuming: one channel per consumer, opened again after whatever ended it.
+//!
+//! A delivery is settled once: acknowledged, or given back when it is dropped. Settling on a channel that is gone does nothing,
+//! because RabbitMQ has taken the message back already. A channel stays open until the last of its deliveries is settled, so
+//! who stops taking can still acknowledge what it has.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel};
+use tokio::sync::mpsc;
+
+use super::session::{Session, answered};
+use super::{BrokerError, Shared};
+use crate::limits::{BROKER_ANSWER_TIMEOUT, CONSUME_AGAIN_PAUSE};
+
+/// A message from a queue.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The body, as it came.
+    pub body: Vec<u8>,
+    /// The exchange it was published to; of a dead-lettered message, the one it was dead-lettered to.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// Whether it may have been delivered before.
+    pub redelivered: bool,
+    /// To be acknowledged, or dropped.
+    pub settlement: Settlement,
+    properties: BasicProperties,
+}
+
+impl Delivery {
+    fn new(channel: &Arc<Consuming>, delivery: lapin::message::Delivery) -> Self {
+        Self {
+            body: delivery.data,
+            exchange: delivery.exchange.into(),
+            routing_key: delivery.routing_key.into(),
+            redelivered: delivery.redelivered,
+            settlement: Settlement::new(channel, delivery.delivery_tag),
+            properties: delivery.properties,
+        }
+    }
+
+    /// `content_type`, if it is set.
+    pub fn content_type(&self) -> Option<&str> {
+        self.properties.content_type().as_ref().map(ShortString::as_str)
+    }
+
+    /// `content_encoding`, if it is set.
+    pub fn content_encoding(&self) -> Option<&str> {
+        self.properties.content_encoding().as_ref().map(ShortString::as_str)
+    }
+
+    /// `message_id`, if it is set.
+    pub fn message_id(&self) -> Option<&str> {
+        self.properties.message_id().as_ref().map(ShortString::as_str)
+    }
+
+    /// `app_id`, if it is set: who the publisher says it is.
+    pub fn app_id(&self) -> Option<&str> {
+        self.properties.app_id().as_ref().map(ShortString::as_str)
+    }
+
+    /// `user_id`, if it is set: who the publisher is, checked by RabbitMQ.
+    pub fn user_id(&self) -> Option<&str> {
+        self.properties.user_id().as_ref().map(ShortString::as_str)
+    }
+
+    /// `timestamp`, if it is set, in seconds since 1970.
+    pub fn timestamp(&self) -> Option<u64> {
+        *self.properties.timestamp()
+    }
+
+    /// A header as text: a string or a number; `None` for anything else.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let table = self.properties.headers().as_ref()?;
+        table.inner().get(name).and_then(header_text)
+    }
+
+    /// A header that is a whole number; `None` for anything else.
+    pub fn header_number(&self, name: &str) -> Option<i64> {
+        let value = self.properties.headers().as_ref()?.inner().get(name)?;
+        value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))
+    }
+
+    /// Acknowledges it.
+    pub fn ack(self) {
+        self.settlement.ack();
+    }
+
+    /// Acknowledges it and every earlier delivery of its consumer.
+    pub fn ack_through(self) {
+        self.settlement.ack_through();
+    }
+
+    /// Gives it back to the queue.
+    pub fn requeue(self) {
+        drop(self.settlement);
+    }
+}
+
+fn header_text(value: &AMQPValue) -> Option<String> {
+    if let Some(text) = value.as_long_string() {
+        return std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned);
+    }
+    if let Some(number) = value.as_long_long_int() {
+        return Some(number.to_string());
+    }
+    value.as_long_int().map(|number| number.to_string())
+}
+
+/// The channel of a consumer.
+#[derive(Debug)]
+struct Consuming {
+    channel: Channel,
+    /// Everything up to this delivery tag is acknowledged.
+    through: AtomicU64,
+}
+
+/// The obligation to settle a delivery; dropping it gives the delivery back to the queue.
+#[derive(Debug)]
+pub struct Settlement {
+    channel: Option<Arc<Consuming>>,
+    tag: u64,
+}
+
+impl Settlement {
+    fn new(channel: &Arc<Consuming>, tag: u64) -> Self {
+        Self { channel: Some(Arc::clone(channel)), tag }
+    }
+
+    /// Acknowledges the delivery. Does not wait until that is written: the order on a channel is kept, also before its close.
+    pub fn ack(mut self) {
+        if let Some(channel) = self.unsettled() {
+            start(channel.channel.basic_ack(self.tag, BasicAckOptions { multiple: false }));
+        }
+    }
+
+    /// Acknowledges the delivery and every earlier one of its consumer, whoever holds them.
+    pub fn ack_through(mut self) {
+        if let Some(channel) = self.unsettled() {
+            // First the mark: the earlier ones are dropped by others, and giving back what is acknowledged closes the channel.
+            channel.through.fetch_max(self.tag, Ordering::AcqRel);
+            start(channel.channel.basic_ack(self.tag, BasicAckOptions { multiple: true }));
+        }
+    }
+
+    /// The channel, if the delivery is still to be settled on it.
+    fn unsettled(&mut self) -> Option<Arc<Consuming>> {
+        self.channel.take().filter(|channel| self.tag > channel.through.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if let Some(channel) = self.unsettled() {
+            start(channel.channel.basic_nack(self.tag, BasicNackOptions { multiple: false, requeue: true }));
+        }
+    }
+}
+
+/// Puts a frame into lapin's queue, which it does at the first poll, and does not wait until it is written. If the channel is
+/// gone the frame is lost, and rightly so.
+fn start(sending: impl Future<Output = Result<(), lapin::Error>>) {
+    let _ = pin!(sending).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// What is consumed, and where it goes.
+pub(super) struct Consumer<T, F> {
+    pub(super) queue: String,
+    pub(super) prefetch: u16,
+    pub(super) read: F,
+    pub(super) sender: mpsc::Sender<T>,
+}
+
+/// How a stretch of consuming came to its end.
+enum End {
+    /// Nobody wants more.
+    Unwanted,
+    /// The queue, the channel or the connection is gone.
+    Lost(BrokerError),
+}
+
+/// Consumes until nobody wants more.
+pub(super) async fn run<T, F>(shared: Arc<Shared>, mut consumer: Consumer<T, F>)
+where
+    F: FnMut(Delivery) -> Option<T>,
+{
+    let mut sessions = shared.session.subscribe();
+    loop {
+        let session = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = consumer.sender.closed() => return,
+            session = sessions.wait_for(Option::is_some) => match session {
+                Ok(session) => session.clone(),
+                Err(_) => return,
+            },
+        };
+        let Some(session) = session else { continue };
+        match serve(&shared, &session, &mut consumer).await {
+            End::Unwanted => return,
+            End::Lost(error) => recover(&shared, &session, &consumer.queue, &error).await,
+        }
+    }
+}
+
+async fn recover(shared: &Shared, session: &Session, queue: &str, error: &BrokerError) {
+    if session.is_over() {
+        return;
+    }
+    tracing::warn!(queue, %error, "consuming was interrupted; trying again");
+    // A consumer whose queue was deleted is only told that it is cancelled; the next declaration tells what is missing.
+    shared.declare_again().await;
+    tokio::select! {
+        () = shared.stop.cancelled() => {}
+        () = session.ended() => {}
+        () = tokio::time::sleep(CONSUME_AGAIN_PAUSE) => {}
+    }
+}
+
+async fn serve<T, F>(shared: &Shared, session: &Session, consumer: &mut Consumer<T, F>) -> End
+where
+    F: FnMut(Delivery) -> Option<T>,
+{
+    let (channel, mut deliveries) = match open(session, &consumer.queue, consumer.prefetch).await {
+        Ok(open) => open,
+        Err(error) => return End::Lost(error),
+    };
+    let channel = Arc::new(Consuming { channel, through: AtomicU64::new(0) });
+    let mut stopped = pin!(shared.stop.cancelled());
+    loop {
+        // Room comes before the delivery, so that none is in hand when it turns out that nobody wants more.
+        let room = tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            room = consumer.sender.reserve() => room,
+        };
+        let Ok(room) = room else { break };
+        let delivery = tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            delivery = deliveries.next() => delivery,
+            () = consumer.sender.closed() => break,
+        };
+        match delivery {
+            Some(Ok(delivery)) => {
+                if let Some(read) = (consumer.read)(Delivery::new(&channel, delivery)) {
+                    room.send(read);
+                }
+            }
+            Some(Err(error)) => return End::Lost(error.into()),
+            None => return End::Lost(BrokerError::Away("the consumer was cancelled".to_owned())),
+        }
+    }
+    hand_back(&channel, deliveries).await;
+    End::Unwanted
+}
+
+async fn open(
+    session: &Session,
+    queue: &str,
+    prefetch: u16,
+) -> Result<(Channel, lapin::Consumer), BrokerError> {
+    let channel = session.consuming_channel().await?;
+    let name = ShortString::try_new(queue)
+        .map_err(|_| BrokerError::Refused { code: 404, text: "the queue's name is too long".to_owned() })?;
+    answered(async {
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let deliveries = channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
+        Ok((channel, deliveries))
+    })
+    .await
+}
+
+/// Stops the flow and gives back what nobody has taken; what was taken is settled by its holders.
+async fn hand_back(channel: &Arc<Consuming>, mut deliveries: lapin::Consumer) {
+    let cancel =
+        channel.channel.basic_cancel(deliveries.tag(), lapin::options::BasicCancelOptions::default());
+    // If the goodbye is not answered the channel is lost, and everything on it goes back by itself.
+    let _ = tokio::time::timeout(BROKER_ANSWER_TIMEOUT, cancel).await;
+    while let Some(Some(Ok(delivery))) = deliveries.next().now_or_never() {
+        drop(Settlement::new(channel, delivery.delivery_tag));
+    }
+}

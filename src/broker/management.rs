@@ -1,0 +1,5 @@
+//! Management.
+
+/// URL.
+#[derive(Clone, Debug)]
+pub struct ManagementUrl;

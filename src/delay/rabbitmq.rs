@@ -1,1 +1,0 @@
-//! The delay transport on RabbitMQ: TTL tiers, dead-lettering, lanes.
