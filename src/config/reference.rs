@@ -230,7 +230,7 @@ mod tests {
         let mut binary = tempfile::NamedTempFile::new().unwrap();
         binary.write_all(&[0xff]).unwrap();
         let mut long = tempfile::NamedTempFile::new().unwrap();
-        long.write_all(&[b'a'; 64 * 1024 + 1]).unwrap();
+        long.write_all(&vec![b'a'; 64 * 1024 + 1]).unwrap();
         let empty = tempfile::NamedTempFile::new().unwrap();
         let directory = tempfile::tempdir().unwrap();
         for path in [

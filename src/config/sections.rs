@@ -166,7 +166,7 @@ fn judge_url<T>(
     match judge(found.value.value.expose_secret()) {
         Ok(judged) => {
             warn_of_literal_password(table, &found);
-            Some((judged, SecretUrl::new(found.value.value, found.value.shown)))
+            Some((judged, SecretUrl::new(found.value.value, &found.value.shown)))
         }
         Err(problem) => {
             table.desk.fault_at(&found, Complaint::new(problem, allowed));

@@ -255,8 +255,8 @@ pub struct SecretUrl {
 }
 
 impl SecretUrl {
-    pub(super) fn new(url: SecretString, shown: String) -> Self {
-        Self { url, shown }
+    pub(super) fn new(url: SecretString, shown: &str) -> Self {
+        Self { url, shown: shown.replace(char::is_control, "?") }
     }
 
     /// The URL with everything in it.

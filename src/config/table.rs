@@ -40,6 +40,13 @@ pub struct SecretUse {
     pub origins: Vec<Origin>,
 }
 
+impl SecretUse {
+    /// Whether the value was not written out where its key stands.
+    pub fn is_by_reference(&self) -> bool {
+        !self.origins.is_empty()
+    }
+}
+
 /// A value with the key and the place where it was written.
 #[derive(Clone)]
 pub(super) struct Placed<T> {

@@ -275,8 +275,8 @@ fn no_secret_is_ever_shown() {
         "[endpoints.a]\nheaders = { a = \"canary }\n",
     ];
     for text in faulty {
-        let faults = faults(text, &variables).join("\n");
-        assert!(!faults.contains("canary"), "{faults}");
+        let sentences = faults(text, &variables).join("\n");
+        assert!(!sentences.contains("canary"), "{sentences}");
     }
 }
 
@@ -431,7 +431,7 @@ fn files_that_cannot_be_read_are_named() {
         (directory.path().join("none.toml"), "cannot be opened: entity not found"),
         (directory.path().to_owned(), "cannot be read: is a directory"),
         (write("bytes.toml", b"a = 1\nb = \xff"), "is not UTF-8 in line 2"),
-        (write("long.toml", &[b'#'; 1024 * 1024 + 1]), "is longer than 1 MiB"),
+        (write("long.toml", &vec![b'#'; 1024 * 1024 + 1]), "is longer than 1 MiB"),
     ] {
         let faults = config::load(&of_file(path.clone())).expect_err("unreadable");
         assert!(faults.to_string().starts_with(&format!("{}: {problem};", path.display())), "{faults}");

@@ -1,0 +1,283 @@
+//! `redial check`: everything that is wrong with a configuration, or what it means.
+//!
+//! Faults and warnings go to standard error, the meaning to standard output. Where secrets come from is shown, never what they are.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use crate::config::settings::{Broker, Declare, Migrate, Transport};
+use crate::config::{self, Loaded, Place, Purpose, SecretUse, Settings, Sources, format_bytes};
+use crate::endpoint::ladder::format_duration;
+use crate::endpoint::{Endpoint, Ladder};
+
+/// What `redial check` is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration file [default: redial.toml, if there is one]
+    #[arg(long, short, value_name = "FILE", env = "REDIAL_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// The configuration can be served.
+    Sound,
+    /// It cannot; its faults are printed.
+    Faulty,
+}
+
+/// Checks the configuration of this process. Exit code 0: sound, 2: faulty, 1: the result could not be written.
+pub fn run(args: CheckArgs) -> ExitCode {
+    let sources = Sources::of_process(args.config, Purpose::Serve);
+    match check(&sources, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+        Ok(Checked::Sound) => ExitCode::SUCCESS,
+        Ok(Checked::Faulty) => ExitCode::from(2),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Writes what a configuration means to `out`, what is wrong or doubtful to `err`.
+///
+/// # Errors
+/// One of them cannot be written.
+pub fn check(sources: &Sources, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Checked> {
+    match config::load(sources) {
+        Ok(loaded) => {
+            write!(out, "{}", summary(&loaded))?;
+            for warning in &loaded.warnings {
+                writeln!(err, "warning: {warning}")?;
+            }
+            Ok(Checked::Sound)
+        }
+        Err(faults) => {
+            writeln!(err, "{faults}")?;
+            let count = faults.iter().count();
+            writeln!(err, "{count} {}; nothing was started", if count == 1 { "fault" } else { "faults" })?;
+            Ok(Checked::Faulty)
+        }
+    }
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let settings = &loaded.settings;
+    let file = loaded.file.as_deref().unwrap_or("no file; defaults and environment");
+    let mut text = format!("configuration  {file}\n");
+    for (name, meaning) in [
+        ("api", api(settings)),
+        ("tokens", tokens(settings)),
+        ("ledger", ledger(settings)),
+        ("tickets", tickets(&settings.broker)),
+        ("tiers", join(settings.tiers().iter().map(format_duration), " ")),
+        ("sweeper", sweeper(settings)),
+        ("lanes", lanes(settings)),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<14} {meaning}");
+    }
+    let _ = writeln!(text, "\n{}", endpoints(loaded));
+    let secrets = secrets(&loaded.secrets);
+    if !secrets.is_empty() {
+        let _ = writeln!(text, "\nsecrets\n{secrets}");
+    }
+    text
+}
+
+fn api(settings: &Settings) -> String {
+    format!("http://{}, bodies up to {}", settings.server.listen, format_bytes(settings.server.max_body))
+}
+
+fn tokens(settings: &Settings) -> String {
+    if settings.tokens.is_empty() {
+        return "none: whoever reaches the API may do everything".to_owned();
+    }
+    let tokens = settings.tokens.iter().map(|(name, token)| format!("{name} ({})", join(&token.roles, ", ")));
+    join(tokens, "; ")
+}
+
+fn ledger(settings: &Settings) -> String {
+    let database = &settings.database;
+    let migrate = match database.migrate {
+        Migrate::AtStart => "serve migrates",
+        Migrate::ByHand => "redial migrate migrates",
+    };
+    format!("{}, {} ({migrate})", database.url, count(u64::from(database.max_connections), "connection"))
+}
+
+fn tickets(broker: &Broker) -> String {
+    match &broker.transport {
+        Transport::Embedded => "embedded: timers in the process".to_owned(),
+        Transport::RabbitMq(rabbit) => {
+            let declare = match rabbit.declare {
+                Declare::AtConnect => "serve declares",
+                Declare::ByHand => "redial topology apply or definitions.json declares",
+            };
+            let management = rabbit.management_url.as_ref().map(|url| format!(", management {url}"));
+            format!("{}, prefix {} ({declare}){}", rabbit.url, broker.prefix, management.unwrap_or_default())
+        }
+    }
+}
+
+fn sweeper(settings: &Settings) -> String {
+    let sweeper = settings.sweeper;
+    format!("every {}, grace {}", format_duration(sweeper.every), format_duration(sweeper.grace))
+}
+
+fn lanes(settings: &Settings) -> String {
+    let lane = |(lane, endpoints): (_, std::collections::BTreeSet<_>)| match endpoints.len() {
+        0 | 1 => format!("{lane}"),
+        _ => format!("{lane} ({})", join(endpoints, ", ")),
+    };
+    join(settings.endpoints.lanes().into_iter().map(lane), ", ")
+}
+
+fn endpoints(loaded: &Loaded) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header([
+        "endpoint",
+        "base URL",
+        "ladder",
+        "takes",
+        "attempt",
+        "lease",
+        "in flight",
+        "ambiguous",
+    ]);
+    for endpoint in loaded.settings.endpoints.iter() {
+        table.add_row([
+            endpoint.name.to_string(),
+            base_url(endpoint, &loaded.secrets),
+            ladder(&endpoint.ladder),
+            in_words(endpoint.ladder.delays().iter().sum()),
+            format_duration(endpoint.timeouts.overall()),
+            format_duration(endpoint.timeouts.lease()),
+            endpoint.concurrency.to_string(),
+            endpoint.on_ambiguous.to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// A base URL with references in it is not shown: they may stand for anything.
+fn base_url(endpoint: &Endpoint, secrets: &[SecretUse]) -> String {
+    let key = format!("endpoints.{}.base_url", endpoint.name);
+    let by_reference = |used: &&SecretUse| used.key == key && used.is_by_reference();
+    match secrets.iter().find(by_reference) {
+        Some(used) => format!("from {}", join(&used.origins, ", ")),
+        None => endpoint.base_url.as_str().to_owned(),
+    }
+}
+
+/// The rungs as they would be written, repetitions counted.
+fn ladder(ladder: &Ladder) -> String {
+    let runs = ladder.delays().chunk_by(|one, next| one == next).map(|run| match run.len() {
+        1 => format_duration(run[0]),
+        times => format!("{} x{times}", format_duration(run[0])),
+    });
+    join(runs, ", ")
+}
+
+/// Where each value comes from that is not simply written out, and where a secret is.
+fn secrets(secrets: &[SecretUse]) -> String {
+    let line = |used: &SecretUse| match (&used.place, used.origins.as_slice()) {
+        (place @ Place::Position { .. }, []) if used.key.contains(".headers.") => {
+            Some(format!("  {}  written out in {place}", used.key))
+        }
+        (Place::Whole { .. } | Place::Position { .. } | Place::Variable { .. } | Place::BuiltIn, []) => None,
+        (_, origins) => Some(format!("  {}  from {}", used.key, join(origins, ", "))),
+    };
+    join(secrets.iter().filter_map(line), "\n")
+}
+
+/// A duration for people, in at most all of days, hours, minutes, seconds and milliseconds: `21h 42m 40s`.
+fn in_words(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut parts = Vec::new();
+    for (unit, ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        if rest >= ms {
+            parts.push(format!("{}{unit}", rest / ms));
+            rest %= ms;
+        }
+    }
+    join(parts, " ")
+}
+
+fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+fn join<T: std::fmt::Display>(items: impl IntoIterator<Item = T>, separator: &str) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn checked(text: &str, variables: &[(&str, &str)]) -> (Checked, String, String) {
+        let environment = Environment::new(variables.iter().copied());
+        let sources = Sources { environment, ..Sources::of_text(text) };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let checked = check(&sources, &mut out, &mut err).unwrap();
+        (checked, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_sound_configuration_is_explained_without_its_secrets() {
+        let text = r#"
+[broker]
+url = "amqp://redial:${PW}@rabbit:5672/redial"
+[endpoints.sms]
+base_url = "https://sms.example.com"
+ladder = ["5s", "1m", "10m x3"]
+headers = { authorization = "Bearer ${TOKEN}", x-tenant = "seven" }
+[endpoints.mms]
+base_url = "${MMS}"
+lane = "sms"
+"#;
+        let variables = [("PW", "canary1"), ("TOKEN", "canary2"), ("MMS", "http://canary3")];
+        let (checked, out, err) = checked(text, &variables);
+        assert_eq!((checked, err.as_str()), (Checked::Sound, ""));
+        for part in [
+            "amqp://rabbit:5672/redial, prefix redial (serve declares)",
+            "tiers          1s 5s 10s 30s 1m 2m 5m 10m 30m 1h 2h 6h 12h",
+            "5s, 1m, 10m x3",
+            "31m 5s",
+            "21h 42m 40s",
+            "from environment variable MMS",
+            "sms (mms, sms)",
+            "broker.url  from environment variable PW",
+            "endpoints.sms.headers.authorization  from environment variable TOKEN",
+            "endpoints.sms.headers.x-tenant  written out in redial.toml:7:59",
+        ] {
+            assert!(out.contains(part), "{part:?} in\n{out}");
+        }
+        assert!(!out.contains("canary") && !out.contains("seven"), "{out}");
+    }
+
+    #[test]
+    fn a_faulty_configuration_is_refused_with_all_its_faults() {
+        let (checked, out, err) = checked("[server]\nport = 1\n", &[]);
+        assert_eq!((checked, out.as_str()), (Checked::Faulty, ""));
+        assert_eq!(err.lines().count(), 3, "{err}");
+        assert!(err.ends_with("2 faults; nothing was started\n"), "{err}");
+    }
+
+    #[test]
+    fn long_waits_are_told_in_words() {
+        for (ms, words) in [(0, ""), (1, "1ms"), (1_885_000, "31m 25s"), (90_061_001, "1d 1h 1m 1s 1ms")] {
+            assert_eq!(in_words(Duration::from_millis(ms)), words);
+        }
+    }
+}
