@@ -338,12 +338,12 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::default();
         let registry = Arc::new(settings.endpoints.clone());
-        let ledger = ledger::open(ledger_config(&settings)).await?;
+        let ledger = ledger::open(&ledger_config(&settings)).await?;
         let shared = SharedLedger::start(Arc::clone(&ledger), &metrics, background);
         let link = Link::below(&format!("http://{}", address.unwrap_or(settings.server.listen)));
         let broker = start_broker(&settings, stop)?;
         let delay: Arc<dyn Delay> = match &broker {
-            Some(broker) => RabbitMqDelay::start(Arc::clone(broker), settings.tiers(), metrics.clone(), background),
+            Some(broker) => Arc::new(RabbitMqDelay::new(Arc::clone(broker), settings.tiers())),
             None => EmbeddedDelay::start(
                 &registry.lanes(),
                 settings.tiers(),

@@ -13,7 +13,7 @@ use crate::ledger;
 /// The configuration is wrong, or the database cannot be reached or migrated.
 pub async fn run(args: ConfigArgs) -> Outcome {
     let settings = load(&args, Purpose::Administer)?;
-    let ledger = ledger::open(ledger_config(&settings)).await?;
+    let ledger = ledger::open(&ledger_config(&settings)).await?;
     let migrated = ledger.migrate().await;
     ledger.close().await;
     migrated?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::call::{EndpointName, named};
+use crate::call::{EndpointName, Method, named};
 use crate::limits::{LEASE_MARGIN_DEFAULT, LEASE_MARGIN_MIN, LEASE_MAX, TIMEOUT_OVERALL_MAX};
 
 pub use ladder::Ladder;
@@ -147,6 +147,15 @@ impl Timeouts {
     /// How long a claim lasts.
     pub const fn lease(&self) -> Duration {
         self.lease
+    }
+}
+
+/// Whether a request of this method is expected to have a body, so that none at all is said with `content-length: 0`
+/// (RFC 9110, 8.6).
+pub const fn sends_body(method: Method) -> bool {
+    match method {
+        Method::Get | Method::Head => false,
+        Method::Post | Method::Put | Method::Patch | Method::Delete => true,
     }
 }
 

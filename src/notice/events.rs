@@ -28,7 +28,6 @@ impl Events {
     /// Publishes to `<prefix>.events` from a task of its own, which ends when the last clone is dropped.
     pub fn start(
         broker: Arc<Broker>,
-        prefix: String,
         link: Link,
         metrics: &Metrics,
         tasks: &TaskTracker,
