@@ -410,7 +410,7 @@ pub fn topology(settings: &Settings) -> anyhow::Result<Topology> {
 
 /// How the ledger of a configuration is opened.
 pub fn ledger_config(settings: &Settings) -> ledger::Config {
-    ledger::Config { url: settings.database.url.secret().clone(), max_connections: settings.database.max_connections }
+    ledger::Config { url: settings.database.url.secret().clone(), connections_max: settings.database.max_connections }
 }
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -98,9 +98,7 @@ impl AmqpDoor {
             );
             return Err(Rejection::new("body_too_large", detail));
         }
-        if let Some(encoding) = delivery
-            .content_encoding
-            .as_deref()
+        if let Some(encoding) = delivery.content_encoding()
             .filter(|encoding| !matches!(*encoding, "" | "identity" | "utf-8" | "UTF-8"))
         {
             return Err(Rejection::new(

@@ -17,11 +17,11 @@ struct Line {
 
 /// Arrivals by call.
 #[derive(Debug, Default)]
-pub struct Journal(HashMap<String, Vec<Line>>);
+pub(super) struct Journal(HashMap<String, Vec<Line>>);
 
 impl Journal {
     /// Reads the journal's JSON lines.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut calls = HashMap::<String, Vec<Line>>::new();
         for line in text.lines() {
             let line: Line = serde_json::from_str(line).with_context(|| format!("a line of the journal: {line}"))?;
@@ -34,22 +34,22 @@ impl Journal {
     }
 
     /// Requests in all.
-    pub fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 
     /// Calls that took effect.
-    pub fn succeeded(&self) -> usize {
+    pub(super) fn succeeded(&self) -> usize {
         self.0.values().filter(|arrivals| arrivals.iter().any(|line| line.effect)).count()
     }
 
     /// Requests beyond those that each call needs.
-    pub fn surplus(&self, needed: usize) -> usize {
+    pub(super) fn surplus(&self, needed: usize) -> usize {
         self.0.values().map(|arrivals| arrivals.len().saturating_sub(needed)).sum()
     }
 
     /// How late each repetition came, in microseconds after `delay` since the answer before it; negative is early. Sorted.
-    pub fn lateness_us(&self, delay: Duration) -> Vec<i64> {
+    pub(super) fn lateness_us(&self, delay: Duration) -> Vec<i64> {
         let mut lateness: Vec<i64> = self.0.values().flat_map(|arrivals| arrivals.windows(2)).filter_map(|pair| late(pair, delay)).collect();
         lateness.sort_unstable();
         lateness
@@ -62,7 +62,7 @@ fn late(pair: &[Line], delay: Duration) -> Option<i64> {
 }
 
 /// The value below which this share of a sorted list lies.
-pub fn quantile(sorted: &[i64], per_mille: usize) -> Option<i64> {
+pub(super) fn quantile(sorted: &[i64], per_mille: usize) -> Option<i64> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get(last * per_mille / 1_000).copied()
 }

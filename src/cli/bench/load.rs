@@ -20,7 +20,7 @@ const FILLER: &str = "The quick brown fox jumps over the lazy dog, again and aga
 const TICK: Duration = Duration::from_millis(5);
 
 /// Publishes all submissions; answers how many were confirmed.
-pub async fn publish(args: &BenchArgs, broker: &Broker) -> anyhow::Result<u32> {
+pub(super) async fn publish(args: &BenchArgs, broker: &Broker) -> anyhow::Result<u32> {
     match args.rate {
         None => publish_fast(args, broker).await,
         Some(rate) => publish_steadily(args, broker, rate).await,

@@ -14,15 +14,15 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A child of this program that listens somewhere.
 #[derive(Debug)]
-pub struct Listening {
+pub(super) struct Listening {
     child: Child,
     /// Its base URL.
-    pub url: String,
+    pub(super) url: String,
 }
 
 /// Which of its outputs says where it listens.
 #[derive(Clone, Copy, Debug)]
-pub enum Speaks {
+pub(super) enum Speaks {
     /// Standard output.
     Out,
     /// Standard error.
@@ -31,7 +31,7 @@ pub enum Speaks {
 
 impl Listening {
     /// Starts this program with these arguments and waits until a line of its output holds a URL.
-    pub async fn start(arguments: &[&str], speaks: Speaks) -> anyhow::Result<Self> {
+    pub(super) async fn start(arguments: &[&str], speaks: Speaks) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own file cannot be found")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
@@ -49,12 +49,12 @@ impl Listening {
     }
 
     /// Its process id.
-    pub fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.child.id().unwrap_or(0)
     }
 
     /// Ends it as an operator would, and waits.
-    pub async fn terminate(mut self) {
+    pub(super) async fn terminate(mut self) {
         let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().await;
         if asked.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(35), self.child.wait()).await;
@@ -89,21 +89,21 @@ async fn url_of<R: AsyncRead + Unpin + Send + 'static>(output: Option<R>) -> any
 
 /// CPU and memory of one process or several.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
+pub(super) struct Usage {
     /// CPU milliseconds, user and system.
-    pub cpu_ms: u64,
+    pub(super) cpu_ms: u64,
     /// Most memory that was resident at once, in KiB.
-    pub peak_kib: u64,
+    pub(super) peak_kib: u64,
 }
 
 impl Usage {
     /// What the kernel says of a process; nothing of one that is gone.
-    pub fn of(process: u32) -> Self {
+    pub(super) fn of(process: u32) -> Self {
         Self { cpu_ms: cpu_ms(process).unwrap_or(0), peak_kib: peak_kib(process).unwrap_or(0) }
     }
 
     /// CPU of all processes of these names together, as far as they may be looked at.
-    pub fn of_named(names: &[&str]) -> Self {
+    pub(super) fn of_named(names: &[&str]) -> Self {
         let Ok(processes) = std::fs::read_dir("/proc") else { return Self::default() };
         let ids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let named = ids.filter(|id| {
@@ -115,7 +115,7 @@ impl Usage {
 
     /// What was used since an earlier look.
     #[must_use]
-    pub fn since(self, before: Self) -> Self {
+    pub(super) fn since(self, before: Self) -> Self {
         Self { cpu_ms: self.cpu_ms.saturating_sub(before.cpu_ms), peak_kib: self.peak_kib }
     }
 }

@@ -11,7 +11,7 @@ use super::stage::StageUsage;
 
 /// The figures of one run.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     calls: u32,
     waiting: bool,
     submitted_per_s: f64,
@@ -34,7 +34,7 @@ const EARLY_US: i64 = -1_000;
 
 impl Report {
     /// The report on a run.
-    pub fn new(args: &BenchArgs, published: Duration, finished: Duration, used: StageUsage, journal: &Journal, counters: String) -> Self {
+    pub(super) fn new(args: &BenchArgs, published: Duration, finished: Duration, used: StageUsage, journal: &Journal, counters: String) -> Self {
         let calls = f64::from(args.calls);
         let waited = args.delay * args.failures;
         let lateness_us = journal.lateness_us(args.delay);
@@ -60,12 +60,12 @@ impl Report {
     }
 
     /// Whether nothing was lost, doubled or early.
-    pub const fn is_whole(&self) -> bool {
+    pub(super) const fn is_whole(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.early == 0
     }
 
     /// One JSON object.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let per_call = |cpu_ms: u64| as_float(cpu_ms) / f64::from(self.calls);
         json!({
             "calls": self.calls,
@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// A table.
-    pub fn print(&self) {
+    pub(super) fn print(&self) {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED);
         flatten("", &self.json(), &mut |name, value| {

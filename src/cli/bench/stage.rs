@@ -18,7 +18,7 @@ use crate::config::{self, Sources};
 
 /// Everything that is set up for one run.
 #[derive(Debug)]
-pub struct Stage {
+pub(super) struct Stage {
     broker: Arc<Broker>,
     third_party: Listening,
     service: Listening,
@@ -31,21 +31,21 @@ pub struct Stage {
 
 /// CPU and memory of all that takes part.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct StageUsage {
+pub(super) struct StageUsage {
     /// The service.
-    pub service: Usage,
+    pub(super) service: Usage,
     /// The third party.
-    pub third_party: Usage,
+    pub(super) third_party: Usage,
     /// RabbitMQ, if it runs on this machine.
-    pub broker: Usage,
+    pub(super) broker: Usage,
     /// PostgreSQL, if it runs on this machine.
-    pub database: Usage,
+    pub(super) database: Usage,
 }
 
 impl StageUsage {
     /// What was used since an earlier look.
     #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
+    pub(super) fn since(&self, before: &Self) -> Self {
         Self {
             service: self.service.since(before.service),
             third_party: self.third_party.since(before.third_party),
@@ -57,7 +57,7 @@ impl StageUsage {
 
 impl Stage {
     /// Starts everything and waits until it is ready.
-    pub async fn set_up(args: &BenchArgs) -> anyhow::Result<Self> {
+    pub(super) async fn set_up(args: &BenchArgs) -> anyhow::Result<Self> {
         let run = uuid::Uuid::now_v7().simple().to_string();
         let prefix = format!("bench-{}", &run[20..]);
         let database = format!("redial_bench_{run}");
@@ -77,12 +77,12 @@ impl Stage {
     }
 
     /// Where submissions go.
-    pub fn broker(&self) -> &Broker {
+    pub(super) fn broker(&self) -> &Broker {
         &self.broker
     }
 
     /// What has been used up to now.
-    pub fn usage(&self) -> StageUsage {
+    pub(super) fn usage(&self) -> StageUsage {
         StageUsage {
             service: Usage::of(self.service.id()),
             third_party: Usage::of(self.third_party.id()),
@@ -92,24 +92,24 @@ impl Stage {
     }
 
     /// How many calls have taken effect at the third party.
-    pub async fn effects(&self) -> anyhow::Result<u64> {
+    pub(super) async fn effects(&self) -> anyhow::Result<u64> {
         let summary: Value = self.ask(&format!("{}/_simulator/summary", self.third_party.url)).await?.json().await?;
         summary["effects"].as_u64().context("the third party's summary has no effects")
     }
 
     /// What the third party saw.
-    pub async fn journal(&self) -> anyhow::Result<Journal> {
+    pub(super) async fn journal(&self) -> anyhow::Result<Journal> {
         let text = self.ask(&format!("{}/_simulator/journal", self.third_party.url)).await?.text().await?;
         Journal::parse(&text)
     }
 
     /// The service's own counters.
-    pub async fn counters(&self) -> anyhow::Result<String> {
+    pub(super) async fn counters(&self) -> anyhow::Result<String> {
         Ok(self.ask(&format!("{}/metrics", self.service.url)).await?.text().await?)
     }
 
     /// Waits until this many calls wait in the ledger.
-    pub async fn wait_until_stored(&self, calls: u32) -> anyhow::Result<()> {
+    pub(super) async fn wait_until_stored(&self, calls: u32) -> anyhow::Result<()> {
         loop {
             let stats: Value = self.ask(&format!("{}/v1/stats", self.service.url)).await?.json().await?;
             if stats["calls"]["scheduled"].as_u64() >= Some(u64::from(calls)) {
@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// Ends the processes, removes database and queues. What cannot be removed is said.
-    pub async fn clear_away(self) {
+    pub(super) async fn clear_away(self) {
         self.service.terminate().await;
         self.third_party.terminate().await;
         if let Err(error) = self.broker.admin().delete(self.broker.topology()).await {

@@ -12,7 +12,7 @@ use crate::clock::monotonic;
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// What is drawn while calls are open.
-pub struct Board {
+pub(super) struct Board {
     bars: MultiProgress,
     progress: ProgressBar,
     statuses: ProgressBar,
@@ -24,7 +24,7 @@ pub struct Board {
 
 impl Board {
     /// A board for this many calls.
-    pub fn new(calls: u32) -> Self {
+    pub(super) fn new(calls: u32) -> Self {
         let bars = MultiProgress::new();
         let text = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = ProgressStyle::with_template("[{bar:40}] {pos}/{len} done or in review")
@@ -37,7 +37,7 @@ impl Board {
     }
 
     /// Draws; answers how many calls are still open.
-    pub fn draw(&mut self, calls: &[Call], depths: &BTreeMap<String, u64>) -> usize {
+    pub(super) fn draw(&mut self, calls: &[Call], depths: &BTreeMap<String, u64>) -> usize {
         let open = calls.iter().filter(|call| is_open(call)).count();
         self.note_attempts(calls.iter().map(|call| i64::from(call.attempts_made.get())).sum());
         let statuses = format!("{}   {:.0} attempts/s", by_status(calls), self.rate);
@@ -53,7 +53,7 @@ impl Board {
     }
 
     /// Clears the board away.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         self.progress.finish();
         self.statuses.finish_and_clear();
         self.tiers.finish_and_clear();
@@ -81,7 +81,7 @@ fn is_open(call: &Call) -> bool {
 }
 
 /// How many calls stand in each state that any stands in.
-pub fn by_status(calls: &[Call]) -> String {
+pub(super) fn by_status(calls: &[Call]) -> String {
     let count = |status: &Status| calls.iter().filter(|call| call.state.status() == *status).count();
     let counts = Status::ALL.iter().map(|status| (status, count(status))).filter(|(_, count)| *count > 0);
     counts.map(|(status, count)| format!("{status} {count}")).collect::<Vec<_>>().join("  ")

@@ -9,7 +9,7 @@ use crate::call::{Call, Status};
 use crate::simulator::Simulator;
 
 /// Prints the summary; exit code 1 if it does not add up.
-pub fn print(calls: &[Call], accepted: u32, third_party: &Simulator) -> ExitCode {
+pub(super) fn print(calls: &[Call], accepted: u32, third_party: &Simulator) -> ExitCode {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["endpoint", "calls", "succeeded", "in review", "open", "attempts"]);
     for (endpoint, calls) in by_endpoint(calls) {

@@ -7,9 +7,9 @@ use super::TAG;
 use crate::limits::SUBMISSION_BATCH_MAX;
 
 /// The demo's endpoints.
-pub const ENDPOINTS: [&str; 3] = ["sms", "payment", "partner"];
+pub(super) const ENDPOINTS: [&str; 3] = ["sms", "payment", "partner"];
 /// Their ladders: short, because somebody watches.
-pub const LADDERS: [(&str, &str); 3] = [
+pub(super) const LADDERS: [(&str, &str); 3] = [
     ("sms", r#"["1s", "2s", "3s x3"]"#),
     ("payment", r#"["2s", "4s x3"]"#),
     ("partner", r#"["1s x2", "3s x2"]"#),
@@ -37,7 +37,7 @@ fn document(number: u32, run: &str) -> Value {
 ///
 /// # Errors
 /// The API cannot be reached, or does not accept one.
-pub async fn submit(api: &str, run: &str, calls: u32) -> anyhow::Result<()> {
+pub(super) async fn submit(api: &str, run: &str, calls: u32) -> anyhow::Result<()> {
     let client = crate::cli::http::client(std::time::Duration::from_secs(30))?;
     let documents: Vec<Value> = (1..=calls).map(|number| document(number, run)).collect();
     for batch in documents.chunks(SUBMISSION_BATCH_MAX) {
