@@ -81,7 +81,7 @@ fn summary(loaded: &Loaded) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<14} {meaning}");
     }
-    let _ = writeln!(text, "\n{}", endpoints(loaded));
+    let _ = writeln!(text, "\n{}", endpoints(loaded).trim_fmt());
     let secrets = secrets(&loaded.secrets);
     if !secrets.is_empty() {
         let _ = writeln!(text, "\nsecrets\n{secrets}");

@@ -61,7 +61,7 @@ pub(super) fn read(root: &mut Table<'_>) -> Registry {
             table.fault(Complaint::new("the name is no endpoint's name", NAME));
         }
         let draft = Draft::read(table);
-        draft.over(defaults.clone()?).finish(parsed.ok()?, table)
+        draft.over(defaults.clone()?).finish(parsed.ok(), table)
     });
     Registry::new(endpoints.into_iter().flatten())
 }
@@ -107,8 +107,8 @@ impl Draft {
         }
     }
 
-    /// The endpoint that is meant; `None` has been reported.
-    fn finish(self, name: EndpointName, table: &Table<'_>) -> Option<Endpoint> {
+    /// The endpoint that is meant; `None` has been reported, as has a missing name.
+    fn finish(self, name: Option<EndpointName>, table: &Table<'_>) -> Option<Endpoint> {
         let desk = table.desk;
         self.warn_of_forgotten_keys(desk);
         self.refuse_doubled_key_header(desk);
@@ -116,9 +116,9 @@ impl Draft {
         if matches!(self.base_url, Found::Nothing) {
             table.fault(Complaint::new("has no base_url", BASE_URL));
         }
-        let lane = own_lane(&name, self.lane, table);
+        let lane = own_lane(name.as_ref(), self.lane, table);
         Some(Endpoint {
-            name,
+            name: name?,
             base_url: self.base_url.value()?.value,
             ladder: self.ladder.value()?.value,
             timeouts: timeouts?,
@@ -274,15 +274,15 @@ fn reserved_lane() -> Complaint {
 }
 
 /// The lane that is named, or the endpoint's own; `None` has been reported.
-fn own_lane(name: &EndpointName, lane: Found<LaneName>, table: &Table<'_>) -> Option<LaneName> {
+fn own_lane(name: Option<&EndpointName>, lane: Found<LaneName>, table: &Table<'_>) -> Option<LaneName> {
     match lane {
         Found::Value(lane) => Some(lane.value),
         Found::Faulty => None,
-        Found::Nothing if Registry::is_catch_all(name) => {
+        Found::Nothing if name.is_some_and(Registry::is_catch_all) => {
             table.fault(reserved_lane());
             None
         }
-        Found::Nothing => Some(name.clone()),
+        Found::Nothing => name.cloned(),
     }
 }
 

@@ -110,7 +110,8 @@ pub struct Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let typed = read_layers(sources).map_err(|fault| Faults::new(vec![fault]))?;
     let desk = Desk::new(&sources.environment);
-    let place = Place::Whole { name: Arc::from(typed.name.as_deref().unwrap_or(DEFAULT_FILE)) };
+    let name = typed.name.as_deref().unwrap_or("redial.toml (no such file)");
+    let place = Place::Whole { name: Arc::from(name) };
     let settings = desk.read(&typed.document, place, |root| read_settings(root, sources.purpose));
     let Findings { mut faults, mut warnings, secrets, known } = desk.findings();
     faults.extend(typed.faults);

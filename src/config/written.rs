@@ -129,7 +129,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Entries, Fault> {
             place: positions.at(error.span().map_or(0, |span| span.start)),
             key: String::new(),
             problem: format!("this is no valid TOML: {}", error.message()),
-            allowed: "TOML 1.0 (https://toml.io), each key and each table once".to_owned(),
+            allowed: "TOML (https://toml.io), each key and each table once".to_owned(),
         }),
     }
 }

@@ -79,6 +79,7 @@ rules = []
             "redial.toml:17:1: endpoints.sms.colour: unknown key",
             "redial.toml:18:12: endpoints.Pay_Pal: the name is no endpoint's name",
             "redial.toml:19:12: endpoints.Pay_Pal.base_url: must not contain a user or password; use the endpoint's headers",
+            "redial.toml:20:9: endpoints.Pay_Pal.lease: lease must be longer than the overall timeout by at least 1s: a lease that runs out in the middle of an attempt lets a second one begin",
             "redial.toml:21:12: endpoints.partner: has no base_url",
             "redial.toml:22:9: endpoints.partner.lease: lease must be longer than the overall timeout by at least 1s: a lease that runs out in the middle of an attempt lets a second one begin",
             "redial.toml:23:20: endpoints.partner.headers.Host: must not be set: host belongs to the connection",
