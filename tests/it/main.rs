@@ -7,4 +7,5 @@ mod invoker;
 mod ledger;
 mod simulator;
 mod support;
+mod tidy;
 mod topology;
