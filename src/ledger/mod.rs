@@ -5,17 +5,24 @@
 //! Nothing here decides what comes next: callers say it, the ledger writes it down if the call still stands where they think.
 
 pub mod batch;
+mod fault;
+mod late;
+mod look;
+mod operator;
 pub mod postgres;
+mod row;
 pub mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::call::{
-    Action, ActionKind, Attempt, Call, CallId, Claim, ClaimNumber, EndpointName, Event, PastRevision,
-    Publisher, Request, ReviewReason, Revision, Rung, State, Status, Submission, TagKey, Ticket, Trigger,
-    WorkerName,
+    Action, ActionKind, Attempt, Call, CallId, Claim, ClaimNumber, EndpointName, Event, IdempotencyKey,
+    PastRevision, Publisher, Request, ReviewReason, Revision, Rung, State, Status, Submission, TagKey,
+    Ticket, Trigger, WorkerName,
 };
 use crate::clock::Timestamp;
 
@@ -44,6 +51,30 @@ pub enum LedgerError {
 
 /// The result of a ledger operation.
 pub type Result<T> = std::result::Result<T, LedgerError>;
+
+/// Which database, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `postgres://…`, `postgresql://…` or `sqlite:path`. May hold a password.
+    pub url: SecretString,
+    /// Most connections to PostgreSQL. SQLite has one writer and a few readers, whatever this says.
+    pub connections_max: u32,
+}
+
+/// Opens the ledger that the URL names. A PostgreSQL server need not be up: operations answer [`LedgerError::Away`] until it is.
+///
+/// # Errors
+/// [`LedgerError::BadUrl`], and for SQLite whatever stands in the way of the file.
+pub async fn open(config: &Config) -> Result<Arc<dyn Ledger>> {
+    let url = config.url.expose_secret();
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::PostgresLedger::connect(config)?)),
+        //SQLITE
+        _ => Err(LedgerError::BadUrl(
+            "the database's URL must begin with postgres://, postgresql:// or sqlite:, for example sqlite:redial.db".to_owned(),
+        )),
+    }
+}
 
 /// A submission that is to become a call, with the place it starts from.
 #[derive(Clone, Debug)]
@@ -409,14 +440,28 @@ pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
 
     /// Forgets notices that were told.
     async fn forget_notices(&self, ids: &[i64]) -> Result<()>;
+
+    /// Takes the ledger for this process alone, for as long as it lives; may be called again to see whether that still holds.
+    ///
+    /// # Errors
+    /// [`LedgerError::Occupied`] while another process has it.
+    async fn hold_exclusively(&self) -> Result<()>;
+
+    /// Finishes what is under way and lets go of the database. Afterwards every operation is [`LedgerError::Away`].
+    async fn close(&self);
 }
 
 impl NewCall {
+    /// The publisher's name for it; without one, its id serves.
+    pub fn key(&self) -> IdempotencyKey {
+        self.submission.idempotency_key.clone().unwrap_or_else(|| self.id.into())
+    }
+
     /// The call that this becomes when it is accepted at `now` in this state, with this deadline.
     pub fn into_call(self, state: State, rung: Rung, deadline: Timestamp, now: Timestamp) -> Call {
+        let idempotency_key = self.key();
         let Submission {
             publisher,
-            idempotency_key,
             endpoint,
             request,
             failure,
@@ -438,7 +483,7 @@ impl NewCall {
         Call {
             id: self.id,
             publisher,
-            idempotency_key: idempotency_key.unwrap_or_else(|| self.id.into()),
+            idempotency_key,
             sent_key: None,
             endpoint,
             request,
