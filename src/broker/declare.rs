@@ -20,7 +20,7 @@ pub struct Refusal {
 }
 
 /// One thing to declare.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     Exchange(&'a Exchange),
     Queue(&'a Queue),
     Binding(&'a Binding),
@@ -35,7 +35,18 @@ impl Step<'_> {
         }
     }
 
-    fn object(&self) -> String {
+    /// Whether it is there and alike. What is missing is not created; a binding cannot be asked for.
+    pub(super) async fn compare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        match self {
+            Self::Exchange(exchange) => find_exchange(channel, exchange).await?,
+            Self::Queue(queue) => find_queue(channel, queue).await?,
+            Self::Binding(_) => return Ok(()),
+        }
+        self.declare(channel).await
+    }
+
+    /// What it is, in words.
+    pub(super) fn object(&self) -> String {
         match self {
             Self::Exchange(exchange) => format!("exchange {}", exchange.name),
             Self::Queue(queue) => format!("queue {}", queue.name),
@@ -97,8 +108,19 @@ async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), 
     answered(channel.exchange_declare(name, kind, options, table(&exchange.arguments))).await
 }
 
-/// Declares a queue, or finds out that it exists with the same arguments.
-pub(super) async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
+async fn find_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let (name, kind) = (exchange.name.as_str().into(), lapin::ExchangeKind::Topic);
+    answered(channel.exchange_declare(name, kind, options, FieldTable::default())).await
+}
+
+async fn find_queue(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    answered(channel.queue_declare(queue.name.as_str().into(), options, FieldTable::default())).await?;
+    Ok(())
+}
+
+async fn declare_queue(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     answered(channel.queue_declare(queue.name.as_str().into(), options, table(&queue.arguments))).await?;
     Ok(())

@@ -1,1 +1,234 @@
-//! Tests of topology.
+//! The topology on real servers: declaring, exporting, and finding what differs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redial::broker::check::check;
+use redial::broker::definitions::{VHOST, definitions_json, export};
+use redial::broker::topology::{Argument, base_tiers};
+use redial::broker::{Admin, Declare, ManagementUrl, Message, Names, Published, Topology};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::support::broker::{
+    Plugins, PrivateBroker, TestBroker, address, amqp_url, delete, lanes, topology,
+};
+
+const TIERS_MS: [u64; 2] = [100, 60_000];
+const LANES: [(&str, &[&str]); 2] = [("sms", &["sms", "mms"]), ("payment", &["payment"])];
+
+/// An admin of the shared server with a topology that is deleted with it.
+struct Declared {
+    admin: Admin,
+    url: String,
+    topology: Topology,
+}
+
+impl Declared {
+    async fn on(url: &str) -> Self {
+        let declared = Self {
+            admin: Admin::new(&address(url), "redial tests"),
+            url: url.to_owned(),
+            topology: topology(&TIERS_MS, &LANES),
+        };
+        assert_eq!(declared.admin.apply(&declared.topology).await.unwrap(), []);
+        declared
+    }
+
+    /// The sentences of a check.
+    async fn check(&self, management: Option<&ManagementUrl>) -> Vec<String> {
+        let report = check(&self.admin, &address(&self.url), management, &self.topology).await.unwrap();
+        assert_eq!(report.unchecked.is_empty(), management.is_some(), "{:?}", report.unchecked);
+        let prefix = format!("{}.", self.topology.names.prefix());
+        report.findings.iter().map(|finding| finding.to_string().replace(&prefix, "")).collect()
+    }
+}
+
+impl Drop for Declared {
+    fn drop(&mut self) {
+        let (url, topology) = (self.url.clone(), self.topology.clone());
+        crate::support::broker::apart(async move { delete(&url, &topology).await });
+    }
+}
+
+/// The same topology with one queue changed.
+fn with_queue(
+    topology: &Topology,
+    name: &str,
+    change: impl FnOnce(&mut redial::broker::topology::Queue),
+) -> Topology {
+    let mut changed = topology.clone();
+    change(changed.queues.iter_mut().find(|queue| queue.name == name).unwrap());
+    changed
+}
+
+#[tokio::test]
+async fn declaring_again_changes_nothing_and_is_refused_nothing() {
+    let declared = Declared::on(amqp_url()).await;
+    assert_eq!(declared.admin.apply(&declared.topology).await.unwrap(), []);
+    assert_eq!(declared.check(None).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn amqp_alone_finds_missing_queues_and_other_arguments() {
+    let mut declared = Declared::on(amqp_url()).await;
+    let names = declared.topology.names.clone();
+    let right = declared.topology.clone();
+    let other = |queue: &mut redial::broker::topology::Queue| {
+        queue.arguments.insert("x-message-ttl", Argument::Number(70_000));
+    };
+    declared.topology = with_queue(&right, &names.tier(Duration::from_mins(1)), other);
+    let findings = declared.check(None).await;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].contains("x-message-ttl") && findings[0].contains("60000"), "{findings:?}");
+
+    declared.topology = right;
+    declared.admin.delete(&Topology { exchanges: Vec::new(), ..declared.topology.clone() }).await.unwrap();
+    let findings = declared.check(None).await;
+    assert_eq!(findings.len(), declared.topology.queues.len(), "{findings:?}");
+    assert!(findings.contains(&"queue due.sms: does not exist; should exist".to_owned()), "{findings:?}");
+    // A check creates nothing.
+    assert_eq!(declared.check(None).await.len(), findings.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_management_api_finds_every_kind_of_drift() {
+    let server = PrivateBroker::start(Plugins::Management).await;
+    let management = ManagementUrl::parse(&SecretString::from(server.management_url())).unwrap();
+    let mut declared = Declared::on(&server.url()).await;
+    let names = declared.topology.names.clone();
+    assert_eq!(declared.check(Some(&management)).await, Vec::<String>::new());
+
+    // A wrong TTL.
+    let right = declared.topology.clone();
+    let tier = names.tier(Duration::from_mins(1));
+    declared.topology = with_queue(&right, &tier, |queue| {
+        queue.arguments.insert("x-message-ttl", Argument::Number(70_000));
+    });
+    assert_eq!(
+        declared.check(Some(&management)).await,
+        ["queue delay.1m: its argument x-message-ttl is 60000; should be 70000"]
+    );
+    declared.topology = right;
+
+    // A policy that makes dead-lettering fall back to at most once.
+    let pattern = format!("^{}\\.delay\\..*", names.prefix());
+    server
+        .ctl(&["set_policy", "careless", &pattern, r#"{"overflow":"drop-head"}"#, "--apply-to", "queues"])
+        .await;
+    let sentence = "a policy sets overflow to drop-head; should stay reject-publish, without a policy";
+    let expected = [format!("queue delay.100ms: {sentence}"), format!("queue delay.1m: {sentence}")];
+    crate::support::wait_for("the policy in effect", || async {
+        (declared.check(Some(&management)).await == expected).then_some(())
+    })
+    .await;
+    server.ctl(&["clear_policy", "careless"]).await;
+
+    // A missing binding and a missing queue.
+    let lane = names.lane("sms");
+    let http = reqwest::Client::new();
+    let queues = format!("{}/api/queues/%2F", server.management_url());
+    http.delete(format!("{queues}/{lane}")).send().await.unwrap().error_for_status().unwrap();
+    let bare = with_queue(&declared.topology, &lane, |_| {});
+    let unbound = Topology { bindings: Vec::new(), exchanges: Vec::new(), ..bare };
+    let only =
+        Topology { queues: unbound.queues.iter().filter(|q| q.name == lane).cloned().collect(), ..unbound };
+    assert_eq!(declared.check(Some(&management)).await, ["queue due.sms: does not exist; should exist"]);
+    assert_eq!(declared.admin.apply(&only).await.unwrap(), []);
+    assert_eq!(
+        declared.check(Some(&management)).await,
+        [
+            "queue due.sms: is not bound to exchange due by *.mms; should be",
+            "queue due.sms: is not bound to exchange due by *.sms; should be",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_exported_definitions_are_what_is_declared_and_a_blank_broker_loads_them() {
+    let shipped = shipped();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), definitions_json(&shipped)).unwrap();
+    let conf = format!(
+        "definitions.import_backend = local_filesystem\ndefinitions.local.path = {}\n",
+        file.path().display()
+    );
+    // A node that imports definitions makes no `guest`; the users of the file are all there is.
+    let server = PrivateBroker::start_with(Plugins::Management, &conf, "redial:redial-dev", VHOST).await;
+    let declared = Declared { admin: server.admin(), url: server.url(), topology: shipped.clone() };
+    assert_eq!(declared.admin.apply(&shipped).await.unwrap(), []);
+
+    let operator = server.management_url().replace("redial:redial-dev", "operator:operator-dev");
+    let management = ManagementUrl::parse(&SecretString::from(operator)).unwrap();
+    assert_eq!(declared.check(Some(&management)).await, Vec::<String>::new());
+
+    server.ctl(&["set_user_tags", "redial", "administrator"]).await;
+    let url = format!("{}/api/definitions/{VHOST}", server.management_url());
+    let loaded: Value = reqwest::get(url).await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let exported = export(&shipped);
+    for kind in ["exchanges", "queues", "bindings"] {
+        assert_eq!(in_order(&loaded[kind]), in_order(&exported[kind]), "{kind}");
+    }
+    a_publisher_reaches_the_entry_only(&server).await;
+}
+
+/// The entries of one kind, without the virtual host, which a virtual host's own definitions leave out.
+fn in_order(entries: &Value) -> Vec<String> {
+    let without_defaults = |entry: &Value| {
+        let mut entry = entry.clone();
+        let fields = entry.as_object_mut().unwrap();
+        for field in ["vhost", "internal", "type"] {
+            fields.remove(field);
+        }
+        entry.to_string()
+    };
+    let mut entries: Vec<_> = entries.as_array().unwrap().iter().map(without_defaults).collect();
+    entries.sort();
+    entries
+}
+
+async fn a_publisher_reaches_the_entry_only(server: &PrivateBroker) {
+    let url = server.url().replace("redial:redial-dev", "publisher:publisher-dev");
+    let publisher = TestBroker::begin_at(&url, shipped(), Declare::Never);
+    tokio::time::timeout(Duration::from_secs(30), publisher.broker.connected()).await.unwrap();
+    let publish = |exchange: String, key: &'static str| {
+        let broker = Arc::clone(&publisher.broker);
+        async move { broker.publish(vec![Message::json(exchange, key, b"{}".to_vec())]).await }
+    };
+    assert_eq!(publish("redial.submit".to_owned(), "sms").await, [Published::Confirmed]);
+    for exchange in ["redial.delay", "redial.due", ""] {
+        assert_eq!(publish(exchange.to_owned(), "redial.replay").await, [Published::Unknown], "{exchange}");
+    }
+    let queue = publisher.names().submit();
+    assert!(
+        publisher.broker.admin().ready(&queue).await.is_err()
+            || publisher.broker.consume(&queue, 1).try_recv().is_err()
+    );
+}
+
+/// The topology of the configuration that the repository ships.
+fn shipped() -> Topology {
+    let mut tiers = base_tiers();
+    tiers.insert(Duration::from_mins(2));
+    tiers.insert(Duration::from_hours(2));
+    let of_lanes: [(&str, &[&str]); 3] =
+        [("sms", &["sms"]), ("payment", &["payment"]), ("partner", &["partner"])];
+    Topology::new(Names::parse("redial").unwrap(), &tiers, &lanes(&of_lanes))
+}
+
+#[test]
+fn the_definitions_in_the_repository_are_those_of_the_shipped_configuration() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/definitions.json");
+    let expected = definitions_json(&shipped());
+    if std::env::var_os("REDIAL_WRITE_DEFINITIONS").is_some() {
+        std::fs::write(file, &expected).unwrap();
+    }
+    let stored = std::fs::read_to_string(file).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&stored).unwrap(),
+        serde_json::from_str::<Value>(&expected).unwrap(),
+        "run `redial topology export > definitions.json`"
+    );
+    assert_eq!(stored, expected, "run `redial topology export > definitions.json`");
+    assert_eq!(export(&shipped())["vhosts"], json!([{ "name": VHOST }]));
+}

@@ -26,6 +26,8 @@ pub(crate) struct PrivateBroker {
     management: u16,
     distribution: u16,
     mapper: u16,
+    user: String,
+    vhost: String,
     server: Option<Child>,
     mapping: Child,
 }
@@ -33,11 +35,11 @@ pub(crate) struct PrivateBroker {
 impl PrivateBroker {
     /// Starts a server and waits until it answers.
     pub(crate) async fn start(plugins: Plugins) -> Self {
-        Self::start_with(plugins, "").await
+        Self::start_with(plugins, "", "guest:guest", "%2f").await
     }
 
-    /// The same with more lines of `rabbitmq.conf`.
-    pub(crate) async fn start_with(plugins: Plugins, conf: &str) -> Self {
+    /// The same with more lines of `rabbitmq.conf`, and with the user and virtual host that those bring about.
+    pub(crate) async fn start_with(plugins: Plugins, conf: &str, user: &str, vhost: &str) -> Self {
         assert!(
             Path::new(SCRIPTS).join("rabbitmq-server").exists(),
             "this test needs a RabbitMQ that it may stop and kill: install rabbitmq-server (Debian: apt-get install \
@@ -62,19 +64,26 @@ impl PrivateBroker {
             .spawn()
             .unwrap();
         when_this_process_ends(&format!("kill -9 {}", mapping.id()));
-        let mut broker = Self { directory, amqp, management, distribution, mapper, server: None, mapping };
+        let (user, vhost) = (user.to_owned(), vhost.to_owned());
+        let mut broker =
+            Self { directory, amqp, management, distribution, mapper, user, vhost, server: None, mapping };
         broker.start_again().await;
         broker
     }
 
     /// Its AMQP URL.
     pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.amqp)
+        format!("amqp://{}@127.0.0.1:{}/{}", self.user, self.amqp, self.vhost)
+    }
+
+    /// An admin of it.
+    pub(crate) fn admin(&self) -> redial::broker::Admin {
+        redial::broker::Admin::new(&super::address(&self.url()), "redial tests")
     }
 
     /// The URL of its management API.
     pub(crate) fn management_url(&self) -> String {
-        format!("http://guest:guest@127.0.0.1:{}", self.management)
+        format!("http://{}@127.0.0.1:{}", self.user, self.management)
     }
 
     /// Starts it again after [`Self::stop`] or [`Self::kill`], and waits until it answers.
