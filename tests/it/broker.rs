@@ -194,6 +194,28 @@ async fn consuming_resumes_within_five_seconds_after_the_queue_was_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_replaced_in_a_moment_is_consumed_again() {
+    let test = start().await;
+    let mut deliveries = test.broker.consume(&test.names().replay(), 1);
+    publish(&test, &["old"]).await;
+    next(&mut deliveries).await.ack();
+    let mut replaced = test.broker.topology().clone();
+    replaced.exchanges.clear();
+    replaced.bindings.clear();
+    replaced.queues.retain(|queue| queue.name == test.names().replay());
+    let admin = test.broker.admin();
+    admin.delete(&replaced).await.unwrap();
+    admin.apply(&replaced).await.unwrap();
+    publish(&test, &["a", "b"]).await;
+    let mut arrived = BTreeSet::new();
+    while arrived.len() < 2 {
+        let delivery = next(&mut deliveries).await;
+        arrived.insert(body(&delivery).to_owned());
+        delivery.ack();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exchange_that_was_deleted_is_declared_again() {
     let test = start().await;
     let mut gone = test.broker.topology().clone();
