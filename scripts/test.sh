@@ -70,12 +70,22 @@ missing_packages() {
     fi
 }
 
-install_packages() {
-    say "installs $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq update
+apt_get() {
     # The locale is the new PostgreSQL's: without one its databases would not be UTF-8.
     as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
-        apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -qq install -y --no-install-recommends "$@" >/dev/null
+        apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -qq -y "$@"
+}
+
+install_packages() {
+    local log
+    log=$(mktemp)
+    say "installs $*"
+    if ! { apt_get update && apt_get install --no-install-recommends "$@"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        fail "apt-get could not install $*"
+    fi
+    rm -f "$log"
 }
 
 install_what_is_missing() {
@@ -114,7 +124,7 @@ let_tests_into_postgres() {
 }
 
 start_postgres() {
-    local version name status
+    local version name status patience=0
     if [ -n "${REDIAL_TEST_DATABASE_URL:-}" ]; then
         say "PostgreSQL: the one that REDIAL_TEST_DATABASE_URL names"
         return 0
@@ -122,9 +132,9 @@ start_postgres() {
     if ! listens 5432 && read -r version name status < <(postgres_cluster) && [ "$status" = down ] && can_be_root; then
         say "starts PostgreSQL $version"
         as_root pg_ctlcluster "$version" "$name" start || true
+        patience=30
     fi
-    # Only a server that is there is worth waiting for.
-    if listens 5432 && wait_up_to 30 postgres_answers; then
+    if wait_up_to "$patience" postgres_answers; then
         say "PostgreSQL: 127.0.0.1:5432"
     elif docker_runs || postgres_is_installed; then
         say "PostgreSQL: none on 127.0.0.1:5432 that lets the user postgres in; the tests start their own"
@@ -176,7 +186,7 @@ main() {
     if [ "${1:-}" = --prepare ]; then
         return 0
     fi
-    say "cargo test --locked $*"
+    say "cargo test --locked${*:+ $*}"
     exec cargo test --locked "$@"
 }
 
