@@ -544,7 +544,7 @@ pub const TAKE_NOTICES: &str = "
       limit $2
       for update skip locked
     )
-    update notices n set tries = n.tries + 1, due_at = now() + $3 * interval '1 microsecond'
+    update notices n set tries = n.tries + 1, due_at = now() + ($3 << least(n.tries, 6)) * interval '1 microsecond'
     from due
     where n.id = due.id
     returning n.id, n.channel, n.call_id, n.endpoint, n.publisher, n.idempotency_key, n.status, n.review_reason, n.attempts,
