@@ -100,6 +100,14 @@ impl Database {
         }
     }
 
+    /// This many hours, to be subtracted from a column with a point in time.
+    pub(crate) fn hours(&self, hours: u32) -> String {
+        match self.place {
+            Place::Postgres(_) => format!("interval '{hours} hours'"),
+            Place::Sqlite(_) => format!("{hours} * 3600000000"),
+        }
+    }
+
     /// The one number that a query answers, past the ledger.
     pub(crate) async fn number(&self, query: &str) -> i64 {
         match &self.place {
