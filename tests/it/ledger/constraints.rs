@@ -122,7 +122,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     (
         "revisions_of_a_call",
         "FOREIGN KEY",
-        "delete from calls where id = (select call_id from revisions limit 1)",
+        "delete from actions; delete from calls where id = (select call_id from revisions limit 1)",
     ),
 ];
 

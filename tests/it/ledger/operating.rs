@@ -37,10 +37,9 @@ const fn plain_replay() -> Order {
 }
 
 async fn act(ledger: &dyn Ledger, call: &Call, order: Order) -> Call {
-    match ledger.act(&by_ada(call, order)).await.unwrap() {
-        Acted::Done(call) => *call,
-        other => panic!("not done: {other:?}"),
-    }
+    let acted = ledger.act(&by_ada(call, order)).await.unwrap();
+    let Acted::Done(call) = acted else { panic!("not done: {acted:?}") };
+    *call
 }
 
 async fn in_review(ledger: &dyn Ledger, name: &str) -> Call {

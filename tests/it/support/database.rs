@@ -149,8 +149,7 @@ impl Drop for PostgresDatabase {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run_on_postgres(&url, &format!("drop database if exists {name} with (force)")))
         });
-        if let Ok(Err(error)) = dropping.join() {
-            eprintln!("the database {} could not be dropped: {error}", self.name);
-        }
+        let dropped = dropping.join();
+        assert!(matches!(dropped, Ok(Ok(_))) || std::thread::panicking(), "{} stays: {dropped:?}", self.name);
     }
 }
