@@ -17,6 +17,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin redial
 COPY --from=build /out/redial /usr/local/bin/redial
+# A message's headers may be nested thousands deep, and the AMQP library reads them by recursion on threads of its own: with the
+# usual 2 MiB a publisher could end the process with one message. Only address space is reserved, not memory.
+ENV RUST_MIN_STACK=536870912
 USER 10001:10001
 WORKDIR /etc/redial
 EXPOSE 8080
