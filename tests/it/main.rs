@@ -3,6 +3,7 @@
 
 mod config;
 mod delay;
+mod doors;
 mod invoker;
 mod ledger;
 mod simulator;

@@ -1,7 +1,9 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
+pub mod answer;
 pub mod broker;
 pub mod database;
+pub mod in_process;
 
 use std::future::Future;
 use std::time::Duration;
