@@ -2,5 +2,6 @@
 //!
 //! Black box: the service runs in this process with everything it has in production; tests speak to it from outside.
 
+mod amqp_intake;
 mod http_bad_input;
 mod http_submit;

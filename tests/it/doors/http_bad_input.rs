@@ -23,7 +23,7 @@ async fn nothing_was_stored(service: &Service) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_readable_is_refused_with_400() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let deep = |open: &str, close: &str| open.repeat(10_000) + &close.repeat(10_000);
     let texts: Vec<Vec<u8>> = vec![
         Vec::new(),
@@ -62,7 +62,7 @@ async fn what_is_not_readable_is_refused_with_400() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_readable_but_wrong_is_refused_with_422_and_the_place() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let long = "k".repeat(256);
     let long_path = format!("/{}", "p".repeat(8_192));
     let header = |name: &str, value: &str| around(&json!({ "path": "/ok", "headers": { name: value } }).to_string());
@@ -139,7 +139,7 @@ async fn what_is_readable_but_wrong_is_refused_with_422_and_the_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_faults_of_a_document_are_named_at_once() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let document = json!({
         "endpoint": "mms", "request": { "path": "../x", "method": "BREW", "headers": { "host": "a" } },
         "deadline": "2020-01-01T00:00:00Z", "tags": { "a b": "c" }, "colour": "red",
@@ -165,7 +165,7 @@ async fn all_faults_of_a_document_are_named_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_at_a_bound_is_taken() {
-    let service = Setup::embedded().await.max_body("4KiB").start().await;
+    let service = Setup::embedded().max_body("4KiB").start().await;
     let key = "k".repeat(255);
     for document in [
         in_an_hour(&key),
@@ -184,7 +184,7 @@ async fn what_is_at_a_bound_is_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_plain_json_is_taken() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let text = to("/ok").to_string();
     let post = || service.request_as("tester", Method::POST, "/v1/calls").body(text.clone());
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", ""] {
@@ -204,7 +204,7 @@ async fn only_plain_json_is_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_does_what_their_token_does_not_allow() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let id = service.submit(&in_an_hour("k")).await;
     let one = format!("/v1/calls/{id}");
     let (replay, cancel, resolve) = (format!("{one}/replay"), format!("{one}/cancel"), format!("{one}/resolve"));
@@ -246,7 +246,7 @@ async fn nobody_does_what_their_token_does_not_allow() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_there_is_404_and_what_is_no_id_is_400() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let unknown = uuid::Uuid::now_v7();
     for (method, path, status, code) in [
         (Method::GET, format!("/v1/calls/{unknown}"), 404, "unknown_call"),
@@ -274,7 +274,7 @@ async fn what_is_not_there_is_404_and_what_is_no_id_is_400() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_method_is_405_and_the_allow_header_says_which_are_right() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let id = uuid::Uuid::now_v7();
     for (method, path, allowed) in [
         (Method::PUT, "/v1/calls".to_owned(), &["GET", "HEAD", "POST"][..]),
@@ -296,7 +296,7 @@ async fn a_wrong_method_is_405_and_the_allow_header_says_which_are_right() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn list_parameters_that_cannot_be_read_are_400() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     for key in ["a", "b", "c"] {
         service.submit(&in_an_hour(key)).await;
     }
@@ -334,7 +334,7 @@ async fn list_parameters_that_cannot_be_read_are_400() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn characters_of_sql_and_like_stand_for_themselves_in_searches() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let tricky = ["100%", "a_b", r"back\slash", "o'brien", "'; drop table calls; --", "\"quoted\"", "$1", "?"];
     for text in tricky {
         let mut document = in_an_hour(text);
@@ -358,7 +358,7 @@ async fn characters_of_sql_and_like_stand_for_themselves_in_searches() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preference_that_cannot_be_read_is_400_and_nothing_is_stored() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     for preference in ["wait=soon", "wait=-1", "wait=1.5", "wait=99999999999999999999", "wait="] {
         let request = service.request_as("tester", Method::POST, "/v1/calls").header("prefer", preference);
         Answer::to(request.json(&keyed("k", "/ok"))).await.refuses(400, "invalid_preference", preference);

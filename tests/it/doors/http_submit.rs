@@ -14,7 +14,7 @@ async fn submit_as(service: &Service, token: &str, document: &Value) -> Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_call_is_answered_202_with_its_place_and_is_in_the_ledger() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let mut document = in_an_hour("order-1");
     document["tags"] = json!({ "order": "1" });
     let answer = service.post("/v1/calls", &document).await;
@@ -47,7 +47,7 @@ async fn a_new_call_is_answered_202_with_its_place_and_is_in_the_ledger() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_due_at_once_reaches_the_third_party_and_succeeds() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let id = service.submit(&keyed("k", "/v1/messages?lang=en")).await;
     let call = service.call_in(&id, "succeeded").await;
     assert_eq!(call["attempts"][0]["trigger"], "first");
@@ -59,7 +59,7 @@ async fn a_call_that_is_due_at_once_reaches_the_third_party_and_succeeds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_key_with_an_equal_document_is_answered_200_and_adds_nothing() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let first = r#"{"endpoint":"sms","idempotency_key":"k","request":{"path":"/ok","body":{"n":1,"list":[1,2.50],"text":"é"}}}"#;
     let again = [
         first,
@@ -80,7 +80,7 @@ async fn a_known_key_with_an_equal_document_is_answered_200_and_adds_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_key_with_another_document_is_refused_and_changes_nothing() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let id = service.submit(&in_an_hour("k")).await;
     let before = service.call(&id).await;
     for other in [keyed("k", "/ok"), keyed("k", "/other"), {
@@ -98,7 +98,7 @@ async fn a_known_key_with_another_document_is_refused_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_100_submissions_at_once_with_one_key_one_is_new_and_99_are_known() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let document = keyed("k", "/slow?ms=300");
     let answers =
         futures_util::future::join_all((0..100).map(|_| service.post("/v1/calls", &document))).await;
@@ -115,7 +115,7 @@ async fn of_100_submissions_at_once_with_one_key_one_is_new_and_99_are_known() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_without_a_key_is_known_by_its_id_and_never_taken_for_another() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let (one, two) = (service.submit_to("/ok").await, service.submit_to("/ok").await);
     assert_ne!(one, two);
     for id in [one, two] {
@@ -127,7 +127,7 @@ async fn a_call_without_a_key_is_known_by_its_id_and_never_taken_for_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_belong_to_their_publisher_whose_name_is_the_tokens() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let mut ids = Vec::new();
     for publisher in ["billing", "shop"] {
         let answer = submit_as(&service, publisher, &in_an_hour("k")).await;
@@ -141,7 +141,7 @@ async fn keys_belong_to_their_publisher_whose_name_is_the_tokens() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_version_of_an_entity_is_superseded_and_a_newer_one_supersedes() {
-    let service = Setup::embedded().await.start().await;
+    let service = Setup::embedded().start().await;
     let version = |version: i64| {
         let mut document = in_an_hour(&format!("v{version}"));
         document["entity"] = json!({ "key": "deal-42", "version": version });

@@ -49,8 +49,8 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Timers in the process, and the database that needs nothing installed.
-    pub(crate) async fn embedded() -> Self {
-        Self::on(None, Place::on_postgres().await)
+    pub(crate) fn embedded() -> Self {
+        Self::on(None, Place::in_folder())
     }
 
     /// RabbitMQ and PostgreSQL, the servers that all tests share.
@@ -174,7 +174,7 @@ impl Service {
 
     /// The answer to a document.
     pub(crate) async fn post(&self, path: &str, document: &Value) -> Answer {
-        self.post_text(path, &document.to_string()).await
+        self.post_text(path, document.to_string()).await
     }
 
     /// The answer to a text that is said to be JSON.

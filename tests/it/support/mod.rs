@@ -1,5 +1,6 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
+pub mod amqp_client;
 pub mod answer;
 pub mod broker;
 pub mod database;
