@@ -4,4 +4,11 @@
 
 mod amqp_intake;
 mod http_bad_input;
+mod http_batch;
+mod http_raw;
 mod http_submit;
+mod lists;
+mod prefer_wait;
+mod review;
+mod review_queues;
+mod take_over;

@@ -193,5 +193,4 @@ async fn a_review_that_begins_while_the_broker_is_away_is_told_when_it_is_back()
     let expected =
         json!({ "review_reason": "rejected", "attempts": 1, "last_error": "the third party answered 422" });
     is_event_of(&shown.json(), &call, &expected);
-    drop(service);
 }
