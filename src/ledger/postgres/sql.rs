@@ -259,10 +259,8 @@ pub const RECORD: &str = concat!(
 pub const LOCK_CALL: &str = concat!("select ", call_columns!(), " from calls c where c.id = $1 for update");
 
 /// How an attempt was closed.
-pub const CLOSED_ATTEMPT: &str = "
-    select claim_number, error_kind, late_verdict
-    from attempts
-    where call_id = $1 and number = $2";
+pub const CLOSED_ATTEMPT: &str =
+    "select claim_number, error_kind, late_verdict from attempts where call_id = $1 and number = $2";
 
 /// Adds to a lost attempt what came late, once. The error kind stays.
 pub const ADD_LATE_RESULT: &str = "
@@ -364,9 +362,7 @@ pub const WAITING_ENDPOINTS: &str = "
       from found f
       where f.endpoint is not null
     )
-    select endpoint
-    from found
-    where endpoint is not null";
+    select endpoint from found where endpoint is not null";
 
 /// The first page of what waits at an endpoint, by wake time.
 pub const WAITING_FIRST: &str = "
@@ -410,12 +406,13 @@ pub const LANE_REPORTS: &str = "
     where reported_at >= now() - $1 * interval '1 microsecond'
     order by worker, endpoint";
 
-/// The entity of a call.
-pub const ENTITY_OF: &str = "select endpoint, entity_key, entity_version from calls where id = $1";
-
-/// The highest accepted version of an entity, which stays so until the end of the transaction.
-pub const HOLD_ENTITY: &str =
-    "select version from entities where endpoint = $1 and entity_key = $2 for share";
+/// The highest accepted version of the entity of a call, which stays so until the end of the transaction.
+pub const HOLD_ENTITY: &str = "
+    select e.version
+    from calls c
+    join entities e on e.endpoint = c.endpoint and e.entity_key = c.entity_key
+    where c.id = $1
+    for share of e";
 
 /// The transaction's time.
 pub const TRANSACTION_TIME: &str = "select now()";
@@ -584,7 +581,6 @@ pub const ALL: &[&str] = &[
     WAITING_AFTER,
     REPORT_LANES,
     LANE_REPORTS,
-    ENTITY_OF,
     HOLD_ENTITY,
     TRANSACTION_TIME,
     REPLAY,
