@@ -13,7 +13,7 @@ async fn submit_and_wait(service: &Service, seconds: u64, document: &Value) -> A
 }
 
 async fn a_success_in_time_is_answered_with_the_third_partys_answer(service: &Service) {
-    let path = "/v1/messages?status=201&header=x-price:7&body=%7B%22id%22%3A12%2C%22ok%22%3Atrue%7D";
+    let path = "/ok?status=201&header=x-price:7&body=%7B%22id%22%3A12%2C%22ok%22%3Atrue%7D";
     let answer = submit_and_wait(service, 30, &keyed("done", path)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("preference-applied"), "wait=30");
