@@ -3,6 +3,9 @@
 //! Black box: the service runs in this process with everything it has in production; tests speak to it from outside.
 
 mod amqp_intake;
+mod command_line;
+mod command_line_servers;
+mod forged_tickets;
 mod http_bad_input;
 mod http_batch;
 mod http_raw;

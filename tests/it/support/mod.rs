@@ -5,6 +5,7 @@ pub mod answer;
 pub mod broker;
 pub mod database;
 pub mod in_process;
+pub mod program;
 pub mod raw_http;
 
 use std::future::Future;
