@@ -350,7 +350,7 @@ impl App {
         }
         self.stop_background.cancel();
         let Self { parts, background, .. } = self;
-        let Parts { ledger, broker, .. } = parts;
+        let (ledger, broker) = parts.into_stores();
         background.close();
         // Tickets and events on their last way; the ledger knows what does not get out.
         let _ = tokio::time::timeout(Duration::from_secs(3), background.wait()).await;
@@ -416,6 +416,13 @@ impl Parts {
             health: Health::default(),
             link,
         })
+    }
+
+    /// What is closed last. Everything else is dropped here, because the tasks that commit and publish end when nobody can ask
+    /// them any more.
+    fn into_stores(self) -> (Arc<dyn Ledger>, Option<Arc<Broker>>) {
+        let Self { ledger, broker, .. } = self;
+        (ledger, broker)
     }
 
     /// Whether other processes may work on the same ledger.
