@@ -4,6 +4,7 @@
 mod config;
 mod delay;
 mod invoker;
+mod journey;
 mod ledger;
 mod simulator;
 mod support;

@@ -1,7 +1,12 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
 pub mod broker;
+pub mod client;
 pub mod database;
+pub mod publisher;
+pub mod service;
+pub mod stage;
+pub mod tcp_proxy;
 
 use std::future::Future;
 use std::time::Duration;
