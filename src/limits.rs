@@ -78,6 +78,8 @@ pub const BROKER_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub const BROKER_HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a consumer waits before it asks again for a queue that is not there.
 pub const CONSUME_AGAIN_PAUSE: Duration = Duration::from_millis(500);
+/// How often a consumer that gets nothing looks whether its subscription still lives.
+pub const CONSUME_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Rounds of ticket messages whose confirms are awaited at once. More would make bundles smaller, and messages are the cost.
 pub const BUNDLE_ROUNDS: usize = 2;
 /// How long a round of tickets waits for company when the one before it was not alone.

@@ -3,26 +3,29 @@
 -- A state and the columns that are true in it are tied together by named constraints, so that no program, not even
 -- ours with a bug, can store a call that is scheduled without a due time or running without a lease. The names are part of
 -- the contract: a test breaks each of them once.
+--
+-- Points in time are microseconds since 1970, spans of time microseconds, ids 16 bytes. The tables are strict: a column holds what its
+-- type says, or the row is refused.
 create table calls (
-    id               blob        not null,
+    id               blob    not null,
 
     -- Who handed it over, and under which name. One name stands for one document: the fingerprint (SHA-256 over the
     -- document in canonical form) tells a repeated document from a different one under the same name.
-    publisher        text        not null,
-    idempotency_key  text        not null,
-    fingerprint      blob       not null,
+    publisher        text    not null,
+    idempotency_key  text    not null,
+    fingerprint      blob    not null,
     -- What goes out in the idempotency header once an operator asked for a new key; null: idempotency_key goes out.
     sent_key         text,
 
-    -- The request. Headers are JSON pairs as text: they are only ever read back whole, and jsonb would refuse U+0000.
-    endpoint         text        not null,
-    method           text        not null,
-    path             text        not null,
+    -- The request. Headers are JSON pairs as text: they are only ever read back whole.
+    endpoint         text    not null,
+    method           text    not null,
+    path             text    not null,
     headers          text,
-    body_kind        text        not null,
+    body_kind        text    not null,
     body             blob,
 
-    status           text        not null,
+    status           text    not null,
 
     -- While scheduled. due_at is when the next attempt may be made. wake_at is when a ticket for it is expected: the due
     -- time or the deadline, whichever comes first, and later the moment at which the sweeper last sent a ticket.
@@ -30,11 +33,11 @@ create table calls (
     wake_at          integer,
     -- Why the next attempt will be made, or why the running one is made.
     trigger          text,
-    rung             integer     not null,
-    attempts_made    integer     not null,
+    rung             integer not null,
+    attempts_made    integer not null,
 
     -- While running: the claim. The number fences: each claim of a call has a higher one than the claim before it.
-    claim_number     integer      not null,
+    claim_number     integer not null,
     worker           text,
     started_at       integer,
     lease_until      integer,
@@ -44,7 +47,7 @@ create table calls (
     review_reason    text,
     deadline         integer not null,
     -- How far the deadline lay from acceptance: a replay after the deadline grants as much again.
-    span_us          integer      not null,
+    span_us          integer not null,
 
     entity_key       text,
     entity_version   integer,
@@ -58,7 +61,7 @@ create table calls (
     last_error       text,
 
     trace_parent     text,
-    revision         integer     not null,
+    revision         integer not null,
     created_at       integer not null,
     updated_at       integer not null,
     finished_at      integer,
@@ -103,10 +106,7 @@ create table calls (
     constraint http_status_in_bounds check (last_http_status between 100 and 999),
     constraint outcome_has_verdict check
         (last_verdict is not null or (last_http_status is null and last_error is null))
-)
--- Every change of status writes a new version of the row, so a busy table dies and is reborn several times an hour.
--- The default of a fifth of the table would let hundreds of thousands of dead versions gather in front of the sweeper's index.
-with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) strict;
 
 -- The indexes below are partial, so that a call costs them nothing once it is done. An index over all calls, beside
 -- the two keys, would have to be paid for with every change of every call.
@@ -125,21 +125,19 @@ create index calls_open_by_entity on calls (endpoint, entity_key)
     where entity_key is not null and status in ('scheduled', 'running', 'review');
 
 -- Tags by value. The row in calls has them too, as JSON; this table is only the way to find calls by them.
--- There is no foreign key: the rows are written by the statement that inserts the call, and the key would cost that
--- statement a look-up and a row lock for each tag.
+-- There is no foreign key: the rows are written in the transaction that inserts the call.
 create table call_tags (
-    key     text not null,
-    value   text not null,
-    call_id blob not null,
+    key     text    not null,
+    value   text    not null,
+    call_id blob    not null,
     constraint call_tags_pk primary key (key, value, call_id)
-);
+) strict;
 
--- The highest accepted version of each entity. The row's lock makes accepts of one entity go one after the other, so that
--- of two versions accepted at the same moment the lower one is always found and superseded.
+-- The highest accepted version of each entity.
 create table entities (
-    endpoint   text   not null,
-    entity_key text   not null,
+    endpoint   text    not null,
+    entity_key text    not null,
     version    integer not null,
     constraint entities_pk primary key (endpoint, entity_key),
     constraint entities_version_not_negative check (version >= 0)
-);
+) strict;

@@ -1,18 +1,18 @@
 -- Attempts: the log of invocations. A row is written once, when the attempt is closed, in the statement that moves its call
 -- on; while an attempt runs, the claim on the call's row is the evidence of it. Only a result that comes late is added afterwards.
 --
--- There is no foreign key to calls. It would cost a look-up and a row lock on the call for every attempt, on a row that the same
--- statement has just rewritten; and every row here is made from a row that this statement updated, so the call is there.
+-- There is no foreign key to calls: it would cost a look-up for every attempt, and every row here is written right after its call was
+-- updated, so the call is there.
 create table attempts (
-    call_id              blob        not null,
-    number               integer     not null,
-    claim_number         integer      not null,
-    trigger              text        not null,
+    call_id              blob    not null,
+    number               integer not null,
+    claim_number         integer not null,
+    trigger              text    not null,
     provider             text,
-    worker               text        not null,
+    worker               text    not null,
     started_at           integer not null,
-    duration_us          integer      not null,
-    verdict              text        not null,
+    duration_us          integer not null,
+    verdict              text    not null,
 
     -- What was sent, secrets redacted; null where nobody knows.
     request_method       text,
@@ -65,4 +65,4 @@ create table attempts (
     constraint attempts_error_whole check (error_detail is null or error_kind is not null),
     constraint attempts_late_whole check ((late_verdict is null) = (late_recorded_at is null)),
     constraint attempts_late_only_after_loss check (late_verdict is null or error_kind = 'worker_lost')
-);
+) strict;

@@ -22,6 +22,9 @@ use crate::limits::{BROKER_ANSWER_TIMEOUT, BROKER_CLOSE_TIMEOUT, BROKER_CONNECT_
 const POOL_SIZE: usize = 2;
 /// Several consumers miss their queues at once; one declaration in this time serves them all.
 const DECLARE_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+/// Time for RabbitMQ to tell all consumers of a deleted queue that they are cancelled. Declared again at once, it would
+/// subscribe them to the new queue without their knowledge (see `consume`).
+const DECLARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Asks RabbitMQ short questions.
 #[derive(Clone)]
@@ -132,6 +135,10 @@ impl Shared {
         let mut declared = self.admin.declared.lock().await;
         if declared.is_some_and(|at| at.elapsed() < DECLARE_AGAIN_PAUSE) {
             return;
+        }
+        tokio::select! {
+            () = self.closing.cancelled() => return,
+            () = tokio::time::sleep(DECLARE_AGAIN_AFTER) => {}
         }
         match self.admin.connection().await {
             Ok(connection) => {

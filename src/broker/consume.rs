@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::session::{Session, answered};
 use super::{BrokerError, Shared};
-use crate::limits::{BROKER_ANSWER_TIMEOUT, CONSUME_AGAIN_PAUSE};
+use crate::limits::{BROKER_ANSWER_TIMEOUT, CONSUME_AGAIN_PAUSE, CONSUME_LOOK_EVERY};
 
 /// A message from a queue.
 #[derive(Debug)]
@@ -122,6 +122,13 @@ struct Consuming {
     channel: Channel,
     /// Everything up to this delivery tag is acknowledged.
     through: AtomicU64,
+}
+
+impl Consuming {
+    /// Deliveries of this channel that are out and not settled; each holds the channel.
+    fn unsettled(self: &Arc<Self>) -> usize {
+        Arc::strong_count(self) - 1
+    }
 }
 
 /// The obligation to settle a delivery; dropping it gives the delivery back to the queue.
@@ -235,6 +242,7 @@ where
     };
     let channel = Arc::new(Consuming { channel, through: AtomicU64::new(0) });
     let mut stopped = pin!(shared.stop.cancelled());
+    let mut idle = Idle::new();
     loop {
         // Room comes before the delivery, so that none is in hand when it turns out that nobody wants more.
         let room = tokio::select! {
@@ -248,7 +256,14 @@ where
             () = &mut stopped => break,
             delivery = deliveries.next() => delivery,
             () = consumer.sender.closed() => break,
+            () = idle.passed() => {
+                if idle.suspicious(shared, &channel, &consumer.queue, consumer.prefetch).await {
+                    return End::Lost(BrokerError::Away("the subscription is dead".to_owned()));
+                }
+                continue;
+            }
         };
+        idle.over();
         match delivery {
             Some(Ok(delivery)) => {
                 if let Some(read) = (consumer.read)(Delivery::new(&channel, delivery)) {
@@ -261,6 +276,57 @@ where
     }
     hand_back(&channel, deliveries).await;
     End::Unwanted
+}
+
+/// Finds dead subscriptions. When a quorum queue is deleted and declared again at once, RabbitMQ (3.10) does not cancel its
+/// consumers: it subscribes them to the new queue, and drops as doubles as many messages on their way as they had from the old
+/// one. Those stay unacknowledged until the channel closes, and when they use up the prefetch nothing is delivered any more.
+struct Idle {
+    look: tokio::time::Interval,
+    delivered: bool,
+    passed_by: bool,
+}
+
+impl Idle {
+    fn new() -> Self {
+        let mut look = tokio::time::interval(CONSUME_LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { look, delivered: true, passed_by: false }
+    }
+
+    /// Something was delivered.
+    fn over(&mut self) {
+        self.delivered = true;
+        self.passed_by = false;
+    }
+
+    /// Resolves when it is time to look.
+    async fn passed(&mut self) {
+        self.look.tick().await;
+    }
+
+    /// Whether messages have stood ready from one look to the next, and we could have taken them, and got none.
+    async fn suspicious(
+        &mut self,
+        shared: &Shared,
+        channel: &Arc<Consuming>,
+        queue: &str,
+        prefetch: u16,
+    ) -> bool {
+        if std::mem::take(&mut self.delivered) || channel.unsettled() >= usize::from(prefetch) {
+            self.passed_by = false;
+            return false;
+        }
+        // On another connection: a queue that is missing or forbidden closes the channel of who asks.
+        match shared.admin.ready(queue).await {
+            Ok(Some(0)) | Err(_) => {
+                self.passed_by = false;
+                false
+            }
+            Ok(Some(_)) => std::mem::replace(&mut self.passed_by, true),
+            Ok(None) => true,
+        }
+    }
 }
 
 async fn open(

@@ -133,13 +133,14 @@ fn load(args: &ConfigArgs, purpose: Purpose) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Sets the log up as configured; `REDIAL_LOG` (a filter such as `redial=debug`) goes before.
+/// Sets the log up as configured; `REDIAL_LOG` (a filter such as `redial=debug`) goes before. lapin calls every lost connection
+/// an error, which the broker's own log says better.
 fn start_log(settings: &Settings) {
     let format = match settings.log.format {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
-    let filter = std::env::var("REDIAL_LOG").unwrap_or_else(|_| format!("warn,redial={}", settings.log.level));
+    let filter = std::env::var("REDIAL_LOG").unwrap_or_else(|_| format!("warn,lapin=off,redial={}", settings.log.level));
     if let Err(sentence) = telemetry::log_to_stderr(format, &filter) {
         eprintln!("warning: {sentence}");
     }

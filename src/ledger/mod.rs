@@ -69,7 +69,7 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Ledger>> {
     let url = config.url.expose_secret();
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Ok(Arc::new(postgres::PostgresLedger::connect(config)?)),
-        //SQLITE
+        Some("sqlite") => Ok(Arc::new(sqlite::SqliteLedger::open(url).await?)),
         _ => Err(LedgerError::BadUrl(
             "the database's URL must begin with postgres://, postgresql:// or sqlite:, for example sqlite:redial.db".to_owned(),
         )),

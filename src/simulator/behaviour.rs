@@ -265,10 +265,8 @@ mod tests {
     }
 
     fn status(reaction: &Reaction) -> u16 {
-        match &reaction.act {
-            Act::Reply(reply) => reply.status.as_u16(),
-            other => panic!("{other:?}"),
-        }
+        let Act::Reply(reply) = &reaction.act else { panic!("{reaction:?}") };
+        reply.status.as_u16()
     }
 
     #[test]

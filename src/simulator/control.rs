@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::call::request::{REDACTED, is_secret_header};
 
 use super::body::AnswerBody;
-use super::journal::{Arrival, SeenRequest};
+use super::journal::Arrival;
+use super::received::SeenRequest;
 use super::script::{Script, ScriptFault};
 use super::stage::Stage;
 
@@ -103,7 +104,7 @@ fn request(seen: &SeenRequest) -> Value {
     let headers: serde_json::Map<String, Value> =
         seen.headers.iter().map(|(name, value)| (name.clone(), shown(name, value))).collect();
     json!({
-        "key": &*seen.key,
+        "key": seen.key,
         "method": seen.method,
         "target": seen.target,
         "headers": headers,
@@ -146,15 +147,10 @@ fn fault(fault: &ScriptFault) -> Value {
 fn go_down(stage: &Stage, query: Option<&str>) -> Response<AnswerBody> {
     let mut lasting = None;
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match (
-            name.as_ref(),
-            value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        ) {
-            ("seconds", Some(duration)) => lasting = Some(duration),
-            _ => {
-                let error = "write ?seconds=10, or nothing for an outage that lasts until /_simulator/up";
-                return document(StatusCode::BAD_REQUEST, &json!({ "error": error }));
-            }
+        lasting = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        if name != "seconds" || lasting.is_none() {
+            let error = "write ?seconds=10, or nothing for an outage that lasts until /_simulator/up";
+            return document(StatusCode::BAD_REQUEST, &json!({ "error": error }));
         }
     }
     stage.go_down(lasting);

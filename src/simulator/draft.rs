@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::behaviour::{Act, Behaviour, Effect, Meaning, Place, Repeats, Reply, ReplyBody, Window};
 use super::latency::{Latency, parse_time};
 
-/// All settings, for sentences about what is allowed.
-pub(super) const SETTINGS: &str = "status, code, fault, at, every, fail_first, probability, latency, ms, retry_after, location, \
+/// All settings.
+const SETTINGS: &str = "status, code, fault, at, every, fail_first, probability, latency, ms, retry_after, location, \
                                    header, body, bytes, effect, idempotent, from, to";
 
 /// Largest body of an answer.
@@ -50,6 +50,11 @@ enum Fault {
 }
 
 impl Draft {
+    /// Whether there is a setting of this name.
+    pub(super) fn knows(name: &str) -> bool {
+        SETTINGS.split(", ").any(|setting| setting == name)
+    }
+
     /// Takes one setting up.
     ///
     /// # Errors

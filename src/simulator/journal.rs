@@ -3,12 +3,10 @@
 //! Bounded: beyond [`ARRIVALS_MAX`] arrivals only the totals go on counting, and further keys count as one; beyond
 //! [`PATHS_MAX`] paths they share one name.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::clock::Timestamp;
 
@@ -68,28 +66,6 @@ pub struct PathTotals {
     pub effects: u64,
 }
 
-/// A request as it was seen, for looking at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenRequest {
-    /// Its key.
-    pub key: Arc<str>,
-    /// The method.
-    pub method: String,
-    /// Path and query.
-    pub target: String,
-    /// Names in lower case, in the order received.
-    pub headers: Vec<(String, String)>,
-    /// The beginning of the body.
-    pub body: Bytes,
-}
-
-impl SeenRequest {
-    /// The value of a header, name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
 /// The journal of one run.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -104,8 +80,6 @@ pub(super) struct Journal {
     path_numbers: HashMap<Arc<str>, u32>,
     totals: Totals,
     by_status: BTreeMap<u16, u64>,
-    seen: VecDeque<SeenRequest>,
-    seen_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -160,8 +134,8 @@ pub(super) struct Standing {
 }
 
 impl Journal {
-    /// An empty journal that begins now and keeps this many requests whole.
-    pub(super) fn new(now: Instant, wall: Timestamp, seen_max: usize) -> Self {
+    /// An empty journal that begins now.
+    pub(super) fn new(now: Instant, wall: Timestamp) -> Self {
         Self {
             started: now,
             started_at: wall,
@@ -173,14 +147,12 @@ impl Journal {
             path_numbers: HashMap::new(),
             totals: Totals::default(),
             by_status: BTreeMap::new(),
-            seen: VecDeque::new(),
-            seen_max,
         }
     }
 
     /// Forgets everything and begins anew.
     pub(super) fn restart(&mut self, now: Instant, wall: Timestamp) {
-        *self = Self { run: self.run + 1, ..Self::new(now, wall, self.seen_max) };
+        *self = Self { run: self.run + 1, ..Self::new(now, wall) };
     }
 
     /// Time since the start.
@@ -252,22 +224,6 @@ impl Journal {
     /// Counts a connection.
     pub(super) fn connect(&mut self) {
         self.totals.connections += 1;
-    }
-
-    /// Keeps a request whole, in the place of the oldest.
-    pub(super) fn keep(&mut self, request: impl FnOnce() -> SeenRequest) {
-        if self.seen_max == 0 {
-            return;
-        }
-        if self.seen.len() == self.seen_max {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(request());
-    }
-
-    /// The newest requests, oldest first.
-    pub(super) fn seen(&self) -> Vec<SeenRequest> {
-        self.seen.iter().cloned().collect()
     }
 
     /// The arrivals of a key, in order.

@@ -7,7 +7,7 @@ use crate::endpoint::ladder::parse_duration;
 use super::dice::Dice;
 
 /// The longest that an answer is held back, whatever the distribution says.
-const LATENCY_MAX: Duration = Duration::from_secs(600);
+const LATENCY_MAX: Duration = Duration::from_mins(10);
 
 /// How long an answer takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,9 @@ impl Latency {
     pub fn sample(&self, dice: &mut Dice) -> Duration {
         let seconds = match self {
             Self::Fixed(time) => return (*time).min(LATENCY_MAX),
-            Self::Uniform { low, high } => low.as_secs_f64() + dice.roll() * (*high - *low).as_secs_f64(),
+            Self::Uniform { low, high } => {
+                low.as_secs_f64() + dice.roll() * high.saturating_sub(*low).as_secs_f64()
+            }
             Self::Normal { mean, deviation } => mean.as_secs_f64() + normal(dice) * deviation.as_secs_f64(),
             Self::Exponential { mean } => -(1.0 - dice.roll()).ln() * mean.as_secs_f64(),
         };

@@ -15,6 +15,7 @@ mod draft;
 pub mod journal;
 pub mod latency;
 pub mod path;
+mod received;
 pub mod script;
 mod server;
 mod stage;
@@ -30,7 +31,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use journal::{Arrival, SeenRequest, Summary};
+pub use journal::{Arrival, Summary};
+pub use received::SeenRequest;
 pub use script::{Script, ScriptFault};
 use stage::Stage;
 

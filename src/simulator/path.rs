@@ -1,58 +1,77 @@
 //! Behaviour by path: `/fail/2/429?retry_after=1` says what happens to the request that asks for it.
 
+use std::iter::Peekable;
+
 use super::behaviour::Behaviour;
 use super::draft::Draft;
 
 /// How long `/slow` takes by default.
 const SLOW_MS: &str = "1000";
 
-/// Reads a path and its query. A path that names no behaviour is answered as a success: `/v1/messages` works as it is.
+/// Reads a path and its query.
+///
+/// A path that names no behaviour is answered as a success, whatever its query says: `/v1/messages?lang=en` works as it is. What
+/// follows a behaviour belongs to the caller, and so do settings in its query that the simulator does not know:
+/// `/fail/2/v1/messages?lang=en`. Where nothing follows, an unknown setting is a mistake.
 ///
 /// # Errors
 /// A sentence: the path names a behaviour, but an argument or a setting of it is wrong.
 pub fn parse(path: &str, query: Option<&str>) -> Result<Behaviour, String> {
     let mut draft = Draft::default();
-    let mut segments = path.split('/').skip(1);
-    let name = segments.next().unwrap_or_default();
-    take_name(&mut draft, name, segments.next(), segments.next())?;
+    let mut segments = path.split('/').skip(1).peekable();
+    if take_name(&mut draft, &mut segments)? == Named::Nothing {
+        return Draft::default().finish();
+    }
+    let is_callers_own = segments.any(|segment| !segment.is_empty());
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        draft.set(&name, &value)?;
+        if !is_callers_own || Draft::knows(&name) {
+            draft.set(&name, &value)?;
+        }
     }
     draft.finish()
 }
 
-/// Takes up what the first segments of a path say.
-fn take_name(
-    draft: &mut Draft,
-    name: &str,
-    argument: Option<&str>,
-    status: Option<&str>,
-) -> Result<(), String> {
-    match name {
-        "status" | "code" | "bytes" => draft.set(name, needed(name, argument)?),
-        "fail" => {
-            draft.set("fail_first", needed(name, argument)?)?;
-            take_status(draft, status)
-        }
-        "flaky" => {
-            draft.set("probability", needed(name, argument)?)?;
-            take_status(draft, status)
-        }
-        "hang" | "reset" | "drop" | "cut" | "garbage" | "drip" | "endless" => draft.set("fault", name),
-        "slow" => draft.set("latency", SLOW_MS),
-        "down" => draft.set("from", "0"),
-        "redirect" => draft.set("status", "302"),
-        "echo" => {
-            draft.echo();
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+/// Whether a path names a behaviour.
+#[derive(PartialEq)]
+enum Named {
+    Behaviour,
+    Nothing,
 }
 
-/// A third segment that is a number is the status of the failure; anything else is only there to look like a path.
-fn take_status(draft: &mut Draft, status: Option<&str>) -> Result<(), String> {
-    match status.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())) {
+/// Takes up what the first segments of a path say, and leaves the others.
+fn take_name<'a>(
+    draft: &mut Draft,
+    segments: &mut Peekable<impl Iterator<Item = &'a str>>,
+) -> Result<Named, String> {
+    let name = segments.next().unwrap_or_default();
+    match name {
+        "ok" => {}
+        "status" | "code" | "bytes" => draft.set(name, needed(name, segments.next())?)?,
+        "fail" => {
+            draft.set("fail_first", needed(name, segments.next())?)?;
+            take_status(draft, segments)?;
+        }
+        "flaky" => {
+            draft.set("probability", needed(name, segments.next())?)?;
+            take_status(draft, segments)?;
+        }
+        "hang" | "reset" | "drop" | "cut" | "garbage" | "drip" | "endless" => draft.set("fault", name)?,
+        "slow" => draft.set("latency", SLOW_MS)?,
+        "down" => draft.set("from", "0")?,
+        "redirect" => draft.set("status", "302")?,
+        "echo" => draft.echo(),
+        _ => return Ok(Named::Nothing),
+    }
+    Ok(Named::Behaviour)
+}
+
+/// A segment that is a number is the status of the failure; anything else is the caller's.
+fn take_status<'a>(
+    draft: &mut Draft,
+    segments: &mut Peekable<impl Iterator<Item = &'a str>>,
+) -> Result<(), String> {
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match segments.next_if(is_number) {
         Some(status) => draft.set("status", status),
         None => Ok(()),
     }
@@ -78,10 +97,8 @@ mod tests {
     }
 
     fn fault_status(behaviour: &Behaviour) -> Option<u16> {
-        match &behaviour.fault {
-            Some(Act::Reply(reply)) => Some(reply.status.as_u16()),
-            _ => None,
-        }
+        let Some(Act::Reply(reply)) = &behaviour.fault else { return None };
+        Some(reply.status.as_u16())
     }
 
     #[test]
@@ -89,7 +106,8 @@ mod tests {
         for (target, status, first, probability) in [
             ("/", None, None, 1.0),
             ("/ok", None, None, 1.0),
-            ("/v1/messages?status=200", None, None, 1.0),
+            ("/v1/messages?status=paid", None, None, 1.0),
+            ("/fail/2/v1/messages?lang=en", Some(503), Some(2), 1.0),
             ("/status/503", Some(503), None, 1.0),
             ("/status/999/v1/messages", Some(999), None, 1.0),
             ("/fail/2", Some(503), Some(2), 1.0),
@@ -98,7 +116,7 @@ mod tests {
             ("/flaky/0.3/500", Some(500), None, 0.3),
             ("/code/4001?fail_first=1", Some(200), Some(1), 1.0),
             ("/redirect?location=/ok", Some(302), None, 1.0),
-            ("/v1/messages?status=500&probability=0.5", Some(500), None, 0.5),
+            ("/ok/v1/messages?lang=en&status=500&probability=0.5", Some(500), None, 0.5),
         ] {
             let behaviour = read(target).unwrap();
             assert_eq!(
@@ -128,9 +146,16 @@ mod tests {
 
     #[test]
     fn wrong_arguments_get_a_sentence() {
-        for target in
-            ["/status", "/status/", "/status/abc", "/fail/x", "/flaky/2", "/fail/2/99", "/ok?colour=red"]
-        {
+        for target in [
+            "/status",
+            "/status/",
+            "/status/abc",
+            "/fail/x",
+            "/flaky/2",
+            "/fail/2/99",
+            "/ok?colour=red",
+            "/ok/?x=1",
+        ] {
             assert!(read(target).is_err(), "{target}");
         }
     }

@@ -129,9 +129,10 @@ impl Reader<'_> {
         let mut values = Vec::new();
         for (position, element) in array.iter().enumerate() {
             let place = format!("{place}[{position}]");
-            match element.get_ref() {
-                DeValue::Table(table) => values.extend(read(self, table, element.span(), &place)),
-                _ => self.refuse(element.span(), &place, "must be a table"),
+            if let DeValue::Table(table) = element.get_ref() {
+                values.extend(read(self, table, element.span(), &place));
+            } else {
+                self.refuse(element.span(), &place, "must be a table");
             }
         }
         values

@@ -18,12 +18,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::behaviour::{Act, Reply, ReplyBody};
 use super::body::AnswerBody;
-use super::stage::{Received, Stage};
+use super::received::Received;
+use super::stage::Stage;
 use super::{control, wire};
 
 /// Most connections at a time; further ones wait to be accepted.
@@ -33,42 +34,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the stop token is cancelled; every connection has ended when this returns.
 pub(super) async fn serve(listener: TcpListener, stage: Arc<Stage>, stop: CancellationToken) {
-    let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Some((stream, slot)) = accept(&listener, &slots, &stop).await {
-        stage.connected();
-        let (stage, stop) = (Arc::clone(&stage), stop.clone());
-        connections.spawn(async move {
-            // Cancelled or not, the connection is closed when this ends.
-            let _ended = stop.run_until_cancelled(converse(stream, stage)).await;
-            drop(slot);
-        });
-    }
-    connections.close();
-    connections.wait().await;
-}
-
-/// The next connection, once there is room for it; `None` when it is time to stop.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let accepted = stop.run_until_cancelled(async {
-        // The semaphore is never closed.
-        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-        loop {
-            match listener.accept().await {
-                Ok((stream, _peer)) => return Some((stream, slot)),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some((stream, slot)) = accept(&listener, &slots) => {
+                stage.connected();
+                connections.spawn(converse(stream, Arc::clone(&stage), slot));
             }
+            // Only takes the ended ones out of the set.
+            Some(_ended) = connections.join_next() => {}
         }
-    });
-    accepted.await.flatten()
+    }
+    connections.shutdown().await;
 }
 
-/// Serves one connection to its end.
-async fn converse(stream: TcpStream, stage: Arc<Stage>) {
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => return Some((stream, slot)),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Serves one connection to its end; the slot is free again then.
+async fn converse(stream: TcpStream, stage: Arc<Stage>, _slot: OwnedSemaphorePermit) {
     // Without it a small answer would wait for the acknowledgement of the one before; where it cannot be set, it waits.
     let _slower = stream.set_nodelay(true);
     let mut connection = http1::Builder::new()
@@ -156,13 +152,14 @@ fn response(reply: Reply, received: &Received) -> Response<AnswerBody> {
 
 /// What was sent, as JSON.
 fn echo(received: &Received) -> String {
+    let seen = received.seen();
     let headers: serde_json::Map<_, _> =
-        received.headers().into_iter().map(|(name, value)| (name, value.into())).collect();
+        seen.headers.into_iter().map(|(name, value)| (name, value.into())).collect();
     json!({
-        "method": received.head.method.as_str(),
-        "target": received.head.uri.to_string(),
+        "method": seen.method,
+        "target": seen.target,
         "headers": headers,
-        "body": String::from_utf8_lossy(&received.body),
+        "body": String::from_utf8_lossy(&seen.body),
     })
     .to_string()
 }

@@ -12,7 +12,10 @@ use redial::delay::{Bundle, Delay, Departure};
 use redial::endpoint::LaneName;
 use tokio::sync::mpsc;
 
-use crate::support::broker::{TestBroker, name, topology};
+use redial::broker::{HeaderValue, Message, Published};
+
+use crate::support::broker::{Plugins, PrivateBroker, TestBroker, name, topology};
+use crate::support::wait_for;
 
 /// The tiers of the suite, in milliseconds.
 const TIERS_MS: [u64; 4] = [100, 300, 1_000, 5_000];
@@ -182,12 +185,10 @@ async fn a_backlog_is_counted(subject: &Subject) {
     for _ in 0..3 {
         subject.depart(vec![departure(ticket(), "payment", 0)]).await;
     }
-    crate::support::wait_for("a backlog of 3", || async {
-        (subject.delay.backlog(&lane).await.unwrap() == 3).then_some(())
-    })
-    .await;
+    wait_for("a backlog of 3", || async { (subject.delay.backlog(&lane).await.unwrap() == 3).then_some(()) })
+        .await;
     subject.depart(vec![departure(ticket(), "payment", 5_000)]).await;
-    let depths = crate::support::wait_for("a ticket in a tier", || async {
+    let depths = wait_for("a ticket in a tier", || async {
         let depths = subject.delay.depths().await.unwrap();
         (depths.values().sum::<u64>() == 4).then_some(depths)
     })
@@ -237,3 +238,122 @@ macro_rules! conformance {
 }
 
 conformance!(rabbitmq, Subject::rabbitmq());
+
+/// A transport of its concrete kind, for what only RabbitMQ promises.
+async fn on_rabbitmq(broker: &TestBroker) -> RabbitMqDelay {
+    tokio::time::timeout(Duration::from_secs(60), broker.broker.connected()).await.unwrap();
+    RabbitMqDelay::new(Arc::clone(&broker.broker), tiers())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_was_not_acknowledged_comes_again() {
+    let broker = TestBroker::start(topology(&TIERS_MS, &LANES)).await;
+    let delay = on_rabbitmq(&broker).await;
+    let ticket = ticket();
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    delay.depart(vec![departure(ticket, "sms", 100)]).await.unwrap();
+
+    // Dropped without a word, while its lane is open.
+    assert_eq!(next(&mut lane).await.tickets, [ticket]);
+    // Held while its lane is closed, then dropped.
+    let held = next(&mut lane).await;
+    assert_eq!(held.tickets, [ticket]);
+    drop(lane);
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), lane.recv()).await.is_err(), "it is still held");
+    drop(held);
+    let again = next(&mut lane).await;
+    assert_eq!(again.tickets, [ticket]);
+
+    // Acknowledged after its lane was closed.
+    drop(lane);
+    again.receipt.acknowledge().await;
+    wait_for("the lane is empty", || async {
+        (delay.backlog(&name("sms")).await.unwrap() == 0).then_some(())
+    })
+    .await;
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), lane.recv()).await.is_err(),
+        "it came once more"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_ticket_is_dropped_and_holds_nobody_up() {
+    let broker = TestBroker::start(topology(&TIERS_MS, &LANES)).await;
+    let delay = on_rabbitmq(&broker).await;
+    let (first, second, last) = (ticket(), ticket(), ticket());
+    let id = first.call;
+    let bodies = [
+        String::new(),
+        "{".to_owned(),
+        "[]".to_owned(),
+        r#"{"tickets":[]}"#.to_owned(),
+        r#"{"tickets":[{"call":"nobody","attempt":1}]}"#.to_owned(),
+        format!(r#"{{"tickets":[{{"call":"{id}"}}]}}"#),
+        format!(r#"{{"tickets":[{{"call":"{id}","attempt":0}},{{"call":"{id}","attempt":1}}]}}"#),
+        format!(r#"{{"tickets":[{{"call":"{}","attempt":1}}],"more":7}}"#, second.call),
+    ];
+    let due = broker.names().due();
+    let messages = bodies.map(|body| Message::json(due.as_str(), "now.sms", body.into_bytes()));
+    assert!(broker.broker.publish(messages.into()).await.iter().all(|told| *told == Published::Confirmed));
+    let strange_key = Message::json(due.as_str(), "sms", br#"{"tickets":7}"#.to_vec());
+    let forged = Message::json(due.as_str(), "x.Not An Endpoint", b"{}".to_vec())
+        .with_header("x-redial-wake-at", HeaderValue::Text("yesterday".to_owned()));
+    assert_eq!(broker.broker.publish(vec![strange_key, forged]).await, [Published::Confirmed; 2]);
+    delay.depart(vec![departure(last, "sms", 100)]).await.unwrap();
+
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    assert_eq!(take(&mut lane, 3).await.0, [first, second, last]);
+    let mut rest = delay.open(&catch_all()).await.unwrap();
+    wait_for("all unreadable tickets are counted", || async { (delay.unreadable() == 9).then_some(()) })
+        .await;
+    assert!(rest.try_recv().is_err() && lane.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_and_a_lane_that_were_deleted_are_declared_again() {
+    let broker = TestBroker::start(topology(&TIERS_MS, &LANES)).await;
+    let delay = on_rabbitmq(&broker).await;
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    delay.depart(vec![departure(ticket(), "sms", 100)]).await.unwrap();
+    take(&mut lane, 1).await;
+
+    let mut gone = broker.broker.topology().clone();
+    gone.exchanges.clear();
+    gone.queues.retain(|queue| queue.name.ends_with(".delay.100ms") || queue.name.ends_with(".due.sms"));
+    assert_eq!(gone.queues.len(), 2);
+    broker.broker.admin().delete(&gone).await.unwrap();
+
+    let ticket = ticket();
+    delay.depart(vec![departure(ticket, "sms", 100)]).await.unwrap();
+    let resumed = tokio::time::timeout(Duration::from_secs(20), take(&mut lane, 1)).await.unwrap();
+    assert_eq!(resumed.0, [ticket]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_tickets_survive_a_restart_of_rabbitmq_and_the_lane_goes_on() {
+    let mut server = PrivateBroker::start(Plugins::None).await;
+    let broker = TestBroker::start_at(&server.url(), topology(&TIERS_MS, &LANES)).await;
+    let delay = on_rabbitmq(&broker).await;
+    let mut lane = delay.open(&name("sms")).await.unwrap();
+    let before = ticket();
+    delay.depart(vec![departure(before, "sms", 1_000)]).await.unwrap();
+
+    server.stop().await;
+    wait_for("RabbitMQ is known to be away", || async { delay.is_away().then_some(()) }).await;
+    assert!(delay.depart(vec![departure(ticket(), "sms", 100)]).await.is_err());
+    server.start_again().await;
+    wait_for("RabbitMQ is known to be back", || async { (!delay.is_away()).then_some(()) }).await;
+
+    let after = ticket();
+    delay.depart(vec![departure(after, "sms", 1_000)]).await.unwrap();
+    let mut arrived = HashMap::new();
+    while arrived.len() < 2 {
+        let bundle = next(&mut lane).await;
+        arrived.extend(bundle.tickets.iter().map(|ticket| (*ticket, ())));
+        bundle.receipt.acknowledge().await;
+    }
+    assert!(arrived.contains_key(&before) && arrived.contains_key(&after));
+}

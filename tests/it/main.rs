@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real servers, the program from the outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod broker;
 mod config;
 mod delay;
 mod invoker;

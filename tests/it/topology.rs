@@ -124,15 +124,19 @@ async fn the_management_api_finds_every_kind_of_drift() {
     .await;
     server.ctl(&["clear_policy", "careless"]).await;
 
-    // A missing binding and a missing queue.
+    // The API tells of policies with a delay of some seconds.
+    crate::support::wait_for("the policy out of effect", || async {
+        declared.check(Some(&management)).await.is_empty().then_some(())
+    })
+    .await;
+
+    // A missing queue, then missing bindings.
     let lane = names.lane("sms");
-    let http = reqwest::Client::new();
-    let queues = format!("{}/api/queues/%2F", server.management_url());
-    http.delete(format!("{queues}/{lane}")).send().await.unwrap().error_for_status().unwrap();
-    let bare = with_queue(&declared.topology, &lane, |_| {});
-    let unbound = Topology { bindings: Vec::new(), exchanges: Vec::new(), ..bare };
-    let only =
-        Topology { queues: unbound.queues.iter().filter(|q| q.name == lane).cloned().collect(), ..unbound };
+    let mut only = declared.topology.clone();
+    only.queues.retain(|queue| queue.name == lane);
+    only.exchanges.clear();
+    only.bindings.clear();
+    declared.admin.delete(&only).await.unwrap();
     assert_eq!(declared.check(Some(&management)).await, ["queue due.sms: does not exist; should exist"]);
     assert_eq!(declared.admin.apply(&only).await.unwrap(), []);
     assert_eq!(

@@ -6,13 +6,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-/// One request as the third party saw it, in microseconds since its start.
+/// One request as the third party saw it, in microseconds since its start: key, arrival, answer, status, whether it took effect.
 #[derive(Debug, Deserialize)]
-struct Line {
-    key: String,
-    arrived_us: u64,
-    answered_us: Option<u64>,
-    effect: bool,
+struct Line(String, u64, Option<u64>, #[expect(dead_code, reason = "part of the format")] Option<u16>, bool);
+
+impl Line {
+    const fn arrived_us(&self) -> u64 {
+        self.1
+    }
+
+    const fn answered_us(&self) -> Option<u64> {
+        self.2
+    }
+
+    const fn took_effect(&self) -> bool {
+        self.4
+    }
 }
 
 /// Arrivals by call.
@@ -25,10 +34,10 @@ impl Journal {
         let mut calls = HashMap::<String, Vec<Line>>::new();
         for line in text.lines() {
             let line: Line = serde_json::from_str(line).with_context(|| format!("a line of the journal: {line}"))?;
-            calls.entry(line.key.clone()).or_default().push(line);
+            calls.entry(line.0.clone()).or_default().push(line);
         }
         for arrivals in calls.values_mut() {
-            arrivals.sort_by_key(|line| line.arrived_us);
+            arrivals.sort_by_key(|line| line.arrived_us());
         }
         Ok(Self(calls))
     }
@@ -40,7 +49,7 @@ impl Journal {
 
     /// Calls that took effect.
     pub(super) fn succeeded(&self) -> usize {
-        self.0.values().filter(|arrivals| arrivals.iter().any(|line| line.effect)).count()
+        self.0.values().filter(|arrivals| arrivals.iter().any(|line| line.took_effect())).count()
     }
 
     /// Requests beyond those that each call needs.
@@ -57,8 +66,8 @@ impl Journal {
 }
 
 fn late(pair: &[Line], delay: Duration) -> Option<i64> {
-    let due = i64::try_from(pair[0].answered_us?).ok()? + i64::try_from(delay.as_micros()).ok()?;
-    Some(i64::try_from(pair[1].arrived_us).ok()? - due)
+    let due = i64::try_from(pair[0].answered_us()?).ok()? + i64::try_from(delay.as_micros()).ok()?;
+    Some(i64::try_from(pair[1].arrived_us()).ok()? - due)
 }
 
 /// The value below which this share of a sorted list lies.
@@ -73,8 +82,7 @@ mod tests {
 
     #[test]
     fn lateness_is_counted_from_the_answer_before() {
-        let text = "{\"key\":\"a\",\"arrived_us\":0,\"answered_us\":100,\"status\":503,\"effect\":false}\n\
-                    {\"key\":\"a\",\"arrived_us\":1000350,\"answered_us\":1000400,\"status\":200,\"effect\":true}\n";
+        let text = "[\"a\",0,100,503,false]\n[\"a\",1000350,1000400,200,true]\n";
         let journal = Journal::parse(text).unwrap();
         assert_eq!((journal.requests(), journal.succeeded(), journal.surplus(2), journal.surplus(1)), (2, 1, 0, 1));
         assert_eq!(journal.lateness_us(Duration::from_secs(1)), [250]);

@@ -13,7 +13,7 @@ pub(super) use attempt::{AttemptFields, AttemptRow, NextFields};
 pub(super) use call::{CallRow, RequestFields, StateRow, StoredRow, SubmissionFields};
 pub(super) use stamp::{Stamp, micros};
 pub(super) use story::{ActionRow, LaneRow, NoticeRow, PastRevisionRow, WaitingRow};
-pub(super) use text::storable;
+pub(super) use text::{pairs_to_json, storable};
 
 use super::{LedgerError, Result};
 

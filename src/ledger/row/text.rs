@@ -18,7 +18,9 @@ pub(in crate::ledger) fn storable(text: &str) -> Cow<'_, str> {
 }
 
 /// Pairs as JSON; `None` for no pairs.
-pub(super) fn pairs_to_json<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+pub(in crate::ledger) fn pairs_to_json<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
     let pairs: Vec<_> = pairs.collect();
     if pairs.is_empty() { None } else { Some(to_json(&pairs)) }
 }

@@ -1,12 +1,184 @@
-//! The ledger on SQLite.
+//! The ledger on SQLite: one file, one process.
+//!
+//! One connection writes, a few read. A batch is one transaction and one commit, so what many calls want at the same time costs one wait for
+//! the disk. The ledger's clock is this machine's, read once a transaction has the lock. Nothing here decides what comes next.
 
-use super::Result;
+mod accept;
+mod claim;
+mod connect;
+mod look;
+mod notices;
+mod operate;
+mod record;
+pub mod sql;
+mod waiting;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+
+use super::{
+    Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, Filter, LaneReport, Ledger, NewCall, Notice,
+    OperatorAction, Record, Recorded, Result, SetAside, Totals, Waiting,
+};
+use crate::call::{Call, CallId, EndpointName, Ticket, WorkerName};
+use crate::clock::Timestamp;
 
 /// The ledger on SQLite.
-pub struct SqliteLedger;
+#[derive(Debug)]
+pub struct SqliteLedger {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    lock: connect::Lock,
+}
+
 impl SqliteLedger {
-    /// Opens.
-    pub async fn open(_url: &str) -> Result<Self> {
-        Err(super::LedgerError::BadUrl("not yet".into()))
+    /// Opens the file that the URL (`sqlite:path`) names, for this process alone; makes it if it is missing.
+    ///
+    /// # Errors
+    /// [`super::LedgerError::Occupied`] if another process has it; [`super::LedgerError::BadUrl`] if there can be no such file.
+    pub async fn open(url: &str) -> Result<Self> {
+        let path = connect::path(url)?;
+        let lock = connect::Lock::take(&path)?;
+        let (writer, readers) = connect::pools(&path).await?;
+        Ok(Self { writer, readers, lock })
     }
+}
+
+/// Runs an operation that writes, in one transaction. The clock is read once nobody else can write.
+macro_rules! write {
+    ($ledger:expr, |$connection:ident, $now:ident| $work:expr) => {{
+        let mut transaction = $ledger.writer.begin_with(sql::BEGIN).await?;
+        let $now = Timestamp::now();
+        let $connection = &mut *transaction;
+        let done = $work.await?;
+        transaction.commit().await?;
+        Ok(done)
+    }};
+}
+
+/// Runs an operation that reads, on one snapshot.
+macro_rules! read {
+    ($ledger:expr, |$connection:ident| $work:expr) => {{
+        let mut snapshot = $ledger.readers.begin().await?;
+        let $connection = &mut *snapshot;
+        let done = $work.await?;
+        snapshot.commit().await?;
+        Ok(done)
+    }};
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn migrate(&self) -> Result<()> {
+        connect::migrate(&self.writer).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        read!(self, |connection| waiting::now(connection))
+    }
+
+    async fn accept(&self, calls: &[NewCall]) -> Result<Vec<Accepted>> {
+        write!(self, |connection, now| accept::accept(connection, calls, now))
+    }
+
+    async fn claim(&self, wishes: &[ClaimWish]) -> Result<Vec<Claimed>> {
+        write!(self, |connection, now| claim::claim(connection, wishes, now))
+    }
+
+    async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
+        write!(self, |connection, now| record::record(connection, records, now))
+    }
+
+    async fn set_aside(&self, orders: &[SetAside]) -> Result<Vec<Option<Call>>> {
+        write!(self, |connection, now| waiting::set_aside(connection, orders, now))
+    }
+
+    async fn expired_leases(&self, limit: usize) -> Result<Vec<Call>> {
+        read!(self, |connection| waiting::expired_leases(connection, limit))
+    }
+
+    async fn waiting_endpoints(&self) -> Result<Vec<EndpointName>> {
+        read!(self, |connection| waiting::waiting_endpoints(connection))
+    }
+
+    async fn waiting(
+        &self,
+        endpoint: &EndpointName,
+        after: Option<(Timestamp, CallId)>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        read!(self, |connection| waiting::waiting(connection, endpoint, after, before, limit))
+    }
+
+    async fn mark_rescued(&self, tickets: &[Ticket], grace: Duration) -> Result<Vec<Ticket>> {
+        write!(self, |connection, now| waiting::mark_rescued(connection, tickets, grace, now))
+    }
+
+    async fn report_lanes(&self, worker: &WorkerName, reports: &[LaneReport]) -> Result<()> {
+        write!(self, |connection, now| waiting::report_lanes(connection, worker, reports, now))
+    }
+
+    async fn lane_reports(&self, fresh: Duration) -> Result<Vec<(WorkerName, LaneReport)>> {
+        read!(self, |connection| waiting::lane_reports(connection, fresh))
+    }
+
+    async fn act(&self, action: &OperatorAction) -> Result<Acted> {
+        write!(self, |connection, now| operate::act(connection, action, now))
+    }
+
+    async fn find(&self, call: CallId) -> Result<Option<Call>> {
+        read!(self, |connection| look::find(connection, call))
+    }
+
+    async fn story(&self, call: CallId) -> Result<Option<CallStory>> {
+        read!(self, |connection| look::story(connection, call))
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>> {
+        read!(self, |connection| look::list(connection, filter, before, limit))
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        read!(self, |connection| look::totals(connection))
+    }
+
+    async fn take_notices(
+        &self,
+        channels: &[Channel],
+        limit: usize,
+        retry_after: Duration,
+    ) -> Result<Vec<Notice>> {
+        write!(self, |connection, now| notices::take(connection, channels, limit, retry_after, now))
+    }
+
+    async fn forget_notices(&self, ids: &[i64]) -> Result<()> {
+        write!(self, |connection, _now| notices::forget(connection, ids))
+    }
+
+    /// Opening the file took it for this process already.
+    async fn hold_exclusively(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The writer goes last: the last connection moves what is in the write-ahead log into the file.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+        self.lock.release();
+    }
+}
+
+/// A page size as SQLite counts.
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Names as JSON, for the statements that take a list.
+fn json_list(names: impl Iterator<Item = &'static str>) -> String {
+    // The names are the program's own: lower case letters, nothing to escape.
+    let quoted: Vec<_> = names.map(|name| format!("\"{name}\"")).collect();
+    format!("[{}]", quoted.join(","))
 }
