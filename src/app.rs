@@ -57,6 +57,8 @@ impl Part {
 
 /// How long doors may take to finish what they have begun.
 const DOORS_PATIENCE: Duration = Duration::from_secs(20);
+/// What remains for answers on their way when the attempts took all the time there was.
+const ANSWERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a worker writes down how far it has got, for the sweepers of other processes.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Calls of one page when timers are refilled.
@@ -68,8 +70,10 @@ pub struct App {
     parts: Parts,
     address: Option<SocketAddr>,
     doors: TaskTracker,
+    api: TaskTracker,
     background: TaskTracker,
     stop_doors: CancellationToken,
+    stop_api: CancellationToken,
     stop_background: CancellationToken,
 }
 
@@ -101,10 +105,11 @@ impl App {
             false => None,
         };
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let (doors, background) = (TaskTracker::new(), TaskTracker::new());
-        let (stop_doors, stop_background) = (CancellationToken::new(), CancellationToken::new());
+        let (doors, api, background) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+        let (stop_doors, stop_api, stop_background) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let parts = Parts::build(settings, roles, address, &background, &stop_background).await?;
-        let app = Self { parts, address, doors, background, stop_doors, stop_background };
+        let app = Self { parts, address, doors, api, background, stop_doors, stop_api, stop_background };
         if let Some(listener) = listener {
             app.open_api(listener);
         }
@@ -165,7 +170,7 @@ impl App {
             rates: crate::api::stats::Rates::default(),
         };
         let router = crate::api::router(Arc::new(api));
-        self.doors.spawn(crate::api::serve::serve(listener, router, self.stop_doors.clone()));
+        self.api.spawn(crate::api::serve::serve(listener, router, self.stop_api.clone()));
     }
 
     fn intake(&self) -> Intake {
@@ -315,6 +320,11 @@ impl App {
                 }
             }
         }
+        // Until here probes were told that the process is draining; a listener that is gone tells them nothing.
+        self.stop_api.cancel();
+        self.api.close();
+        let left = DRAIN_MAX.saturating_sub(monotonic().saturating_duration_since(began)).max(ANSWERS_PATIENCE);
+        let _ = tokio::time::timeout(left.min(DOORS_PATIENCE), self.api.wait()).await;
         self.stop_background.cancel();
         let Self { parts, background, .. } = self;
         let Parts { ledger, broker, .. } = parts;

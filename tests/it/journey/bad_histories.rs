@@ -53,6 +53,7 @@ fn good() -> History {
         review_reason: None,
         attempts_made: 3,
         rung: 2,
+        failure: None,
         due_at: None,
         created_at: Time(at(100)),
         attempts,
@@ -151,7 +152,7 @@ fn an_attempt_before_its_time_is_refused_on_either_clock() {
     refused("I11", |history| journal(history)[1].since_start = Duration::from_millis(1_090));
     refused("I11", |history| {
         // Taken over from its publisher: the first rung comes before the first attempt.
-        history.calls[0].rung = 3;
+        history.calls[0].failure = Some(serde_json::Value::Null);
     });
 }
 
@@ -165,6 +166,7 @@ fn a_call_that_does_not_come_to_rest_is_refused() {
 fn more_attempts_than_rungs_are_refused() {
     let short = Terms { ladder: vec![Duration::from_millis(10)], ..terms() };
     assert!(broken_by(&short, |_| {}).contains(&"I14"));
+    refused("I14", |history| history.calls[0].rung = 1);
 }
 
 #[test]

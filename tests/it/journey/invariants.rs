@@ -255,11 +255,10 @@ impl Case<'_> {
             return;
         }
         let attempts = &self.call.attempts;
-        let Some(mut rung) = self.first_rung() else {
-            return found.unless(false, "I14", || self.told("its rung does not fit its attempts"));
-        };
-        if let (Some(first), Some(delay)) = (attempts.first(), rung.checked_sub(1)) {
-            let due = self.call.created_at.0.plus(self.delay(delay)).minus(EARLY_MAX);
+        // Its publisher had tried before: the first rung comes before the first attempt.
+        let mut rung = usize::from(self.call.failure.is_some());
+        if let (Some(first), 1) = (attempts.first(), rung) {
+            let due = self.call.created_at.0.plus(self.delay(0)).minus(EARLY_MAX);
             found.unless(first.started_at.0.plus(ROUNDING) >= due, "I11", || self.told("attempt 1 came early"));
         }
         for pair in attempts.windows(2) {
@@ -269,17 +268,8 @@ impl Case<'_> {
             found.unless(on_time, "I11", || self.told(format!("attempt {} came early", pair[1].number)));
             rung += usize::from(pair[0].verdict != "limited");
         }
-    }
-
-    /// The rungs that were used before the first attempt: 1 if the publisher had tried before.
-    fn first_rung(&self) -> Option<usize> {
-        let attempts = &self.call.attempts;
-        let followed = match self.call.status.as_str() {
-            "scheduled" => attempts.len(),
-            _ => attempts.len().saturating_sub(1),
-        };
-        let climbed = attempts[..followed].iter().filter(|attempt| attempt.verdict != "limited").count();
-        (self.call.rung as usize).checked_sub(climbed)
+        let used = self.call.rung as usize;
+        found.unless(used == rung || used == rung + 1, "I14", || self.told("its rung does not fit its attempts"));
     }
 
     fn delay(&self, rung: usize) -> Duration {

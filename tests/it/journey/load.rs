@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::publisher::Publisher;
+use crate::support::stage::Stage;
+use crate::support::wait_for;
 
 /// The keys of a number of calls.
 pub(super) fn keys(name: &str, count: usize) -> Vec<String> {
@@ -37,4 +39,12 @@ pub(super) async fn publish_all(publisher: &Publisher, keys: &[String], document
     for key in keys {
         publisher.submit(&document(key)).await;
     }
+}
+
+/// Waits until the third party has seen so many requests in all.
+pub(super) async fn third_party_sees(stage: &Stage, requests: u64) {
+    wait_for(&format!("the third party sees {requests} requests"), || {
+        std::future::ready((stage.third_party.summary().requests >= requests).then_some(()))
+    })
+    .await;
 }

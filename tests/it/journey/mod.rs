@@ -2,6 +2,16 @@
 //! with the same question: does everything hold that must ([`invariants`])?
 
 mod bad_histories;
+mod broker_away;
+mod database_away;
+mod entities;
+mod exclusive;
+mod fencing;
 mod invariants;
+mod kill;
 mod ladder;
 mod load;
+mod outcomes;
+mod shutdown;
+mod sweeping;
+mod tickets;

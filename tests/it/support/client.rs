@@ -9,6 +9,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::wait_for;
+
 /// Calls that are looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
 /// Calls of which none has moved for this long do not move any more: no fault and no lease of the tests is longer.
@@ -35,6 +37,7 @@ pub(crate) struct Story {
     pub review_reason: Option<String>,
     pub attempts_made: u32,
     pub rung: u32,
+    pub failure: Option<Value>,
     pub due_at: Option<Time>,
     pub created_at: Time,
     pub attempts: Vec<Attempt>,
@@ -130,6 +133,12 @@ impl Client {
         }
     }
 
+    /// Does to a call what an operator does.
+    pub(crate) async fn act(&self, id: &str, action: &str) -> (u16, Value) {
+        let note = json!({ "note": "by a test" });
+        self.ask(Method::POST, &format!("/v1/calls/{id}/{action}"), Some(&note)).await.unwrap()
+    }
+
     /// One call with its story.
     pub(crate) async fn story(&self, id: &str) -> Story {
         serde_json::from_value(self.get(&format!("/v1/calls/{id}")).await).unwrap()
@@ -164,20 +173,49 @@ impl Client {
     }
 
     /// Status and document of `/readyz`.
-    pub(crate) async fn readiness(&self) -> (u16, Value) {
-        self.ask(Method::GET, "/readyz", None).await.unwrap()
+    pub(crate) async fn readiness(&self) -> reqwest::Result<(u16, Value)> {
+        self.ask(Method::GET, "/readyz", None).await
     }
 
-    /// A counter of this process; 0 if it was never touched.
+    /// A whole number that this process counts; 0 if it was never touched.
     pub(crate) async fn counter(&self, name: &str, label: &str) -> u64 {
         let text = self.get("/metrics").await.as_str().unwrap().to_owned();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        // Sums are written with a point, even of whole numbers.
+        let value = |line: &str| line.rsplit(' ').next().unwrap().trim_end_matches(".0").parse::<u64>().unwrap();
+        lines.map(value).sum()
     }
 
     /// How many calls the sweeper of this process has rescued for a reason.
     pub(crate) async fn rescued(&self, reason: &str) -> u64 {
         self.counter("redial_rescued_total", &format!("\"{reason}\"")).await
+    }
+
+    /// Waits until at least so many attempts are in flight in this process.
+    pub(crate) async fn in_the_middle_of(&self, attempts: u64) {
+        wait_for("attempts are in flight", || async {
+            (self.counter("redial_running", "").await >= attempts).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until `/readyz` says this.
+    pub(crate) async fn says_of_itself(&self, status: u16, document: Value) {
+        wait_for(&format!("/readyz says {status} {document}"), || async {
+            (self.readiness().await.ok()? == (status, document.clone())).then_some(())
+        })
+        .await;
+    }
+
+    /// Submits a call until it is confirmed, as a careful publisher does.
+    pub(crate) async fn submit_until_confirmed(&self, document: &Value) {
+        wait_for("a submission is confirmed", || async {
+            let answer = self.ask(Method::POST, "/v1/calls", Some(document)).await;
+            let status = answer.map_or(0, |(status, _)| status);
+            assert!(matches!(status, 0 | 200 | 202 | 503), "{status}");
+            matches!(status, 200 | 202).then_some(())
+        })
+        .await;
     }
 
     /// Waits until this many calls are in the ledger and none of them will move by itself. Gives up when nothing moves any more.

@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub sweeper: &'static str,
     /// A RabbitMQ of the test's own in place of the shared one.
     pub broker_url: Option<String>,
-    /// What stands between the program and its database: takes the database's URL, answers the one to configure.
+    /// The database's URL through whatever stands between the program and it.
     pub database_url: Option<String>,
 }
 
@@ -109,8 +109,15 @@ impl Stage {
     }
 
     /// The configuration, anew: `change` sees the endpoints before they are written.
-    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Vec<(&'static str, String)>)) {
-        change(&mut self.plan.endpoints);
+    pub(crate) fn configure<T>(&mut self, change: impl FnOnce(&mut Vec<(&'static str, String)>) -> T) -> T {
+        let changed = change(&mut self.plan.endpoints);
+        self.write_config();
+        changed
+    }
+
+    /// Processes started from now on reach the database without whatever stood between.
+    pub(crate) fn reach_database_directly(&mut self) {
+        self.plan.database_url = None;
         self.write_config();
     }
 

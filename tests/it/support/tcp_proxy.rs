@@ -25,7 +25,7 @@ enum Line {
 
 impl TcpProxy {
     /// A proxy before this server.
-    pub(crate) async fn start(server: String) -> Self {
+    async fn start(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (line, state) = watch::channel(Line::Up);
@@ -34,9 +34,14 @@ impl TcpProxy {
         Self { address, line, stop }
     }
 
-    /// Where it listens.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    /// A proxy before the server of a database, and the database's URL through it.
+    pub(crate) async fn before_database(url: &str) -> (Self, String) {
+        let mut url = url::Url::parse(url).unwrap();
+        let (host, port) = (url.host_str().unwrap(), url.port().unwrap_or(5432));
+        let proxy = Self::start(format!("{host}:{port}")).await;
+        url.set_host(Some(&proxy.address.ip().to_string())).unwrap();
+        url.set_port(Some(proxy.address.port())).unwrap();
+        (proxy, url.into())
     }
 
     /// Closes every connection and lets none through.
