@@ -43,20 +43,20 @@ async fn a_worker_that_was_halted_beyond_its_lease_only_adds_evidence() {
     let client = heir.client();
     client.all_at_rest(1).await;
     victim.go_on();
-    let call = call_that(&client, &id, "the late result is logged", |call| late_verdict(call).is_some()).await;
+    let call =
+        call_that(&client, &id, "the late result is logged", |call| late_verdict(call).is_some()).await;
 
     assert_eq!(late_verdict(&call), Some("ambiguous"), "{call:?}");
     let log: Vec<_> = call
         .attempts
         .iter()
-        .map(|one| (one.worker.as_str(), one.trigger.as_str(), one.verdict.as_str(), one.error_kind.as_deref()))
+        .map(|one| {
+            (one.worker.as_str(), one.trigger.as_str(), one.verdict.as_str(), one.error_kind.as_deref())
+        })
         .collect();
     assert_eq!(
         log,
-        [
-            ("victim", "first", "ambiguous", Some("worker_lost")),
-            ("heir", "recovery", "success", None)
-        ]
+        [("victim", "first", "ambiguous", Some("worker_lost")), ("heir", "recovery", "success", None)]
     );
     let history = History::gather(&client, &stage.third_party, ["halted".to_owned()]).await;
     assert_hold(&history, &Terms::new(&[300], Faults::Some, 1));

@@ -79,8 +79,7 @@ impl History {
         I: IntoIterator<Item = String>,
     {
         let calls = client.stories().await;
-        let arrivals =
-            calls.iter().map(|call| (call.key.clone(), third_party.arrivals(&call.key))).collect();
+        let arrivals = calls.iter().map(|call| (call.key.clone(), third_party.arrivals(&call.key))).collect();
         let keys_seen = third_party.summary().keys;
         let confirmed = confirmed.into_iter().collect();
         Self { confirmed, unknown: BTreeSet::new(), calls, arrivals, keys_seen }
@@ -259,7 +258,9 @@ impl Case<'_> {
         let mut rung = usize::from(self.call.failure.is_some());
         if let (Some(first), 1) = (attempts.first(), rung) {
             let due = self.call.created_at.0.plus(self.delay(0)).minus(EARLY_MAX);
-            found.unless(first.started_at.0.plus(ROUNDING) >= due, "I11", || self.told("attempt 1 came early"));
+            found.unless(first.started_at.0.plus(ROUNDING) >= due, "I11", || {
+                self.told("attempt 1 came early")
+            });
         }
         for pair in attempts.windows(2) {
             let delay = self.delay(rung);
@@ -269,7 +270,9 @@ impl Case<'_> {
             rung += usize::from(pair[0].verdict != "limited");
         }
         let used = self.call.rung as usize;
-        found.unless(used == rung || used == rung + 1, "I14", || self.told("its rung does not fit its attempts"));
+        found.unless(used == rung || used == rung + 1, "I14", || {
+            self.told("its rung does not fit its attempts")
+        });
     }
 
     fn delay(&self, rung: usize) -> Duration {
@@ -279,7 +282,8 @@ impl Case<'_> {
 
     fn arrived_on_time(&self, pair: &[Attempt], delay: Duration) -> bool {
         let arrival_of = |number| {
-            let belongs = |arrival: &&Arrival| self.attempt_of(arrival).is_some_and(|one| one.number == number);
+            let belongs =
+                |arrival: &&Arrival| self.attempt_of(arrival).is_some_and(|one| one.number == number);
             self.arrivals.iter().find(belongs)
         };
         let (Some(before), Some(after)) = (arrival_of(pair[0].number), arrival_of(pair[1].number)) else {

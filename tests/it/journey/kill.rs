@@ -48,8 +48,7 @@ async fn a_worker_that_is_killed_in_the_middle_of_calls_loses_nothing() {
     let history = History::gather(&door.client(), &stage.third_party, keys).await;
     assert_hold(&history, &Terms::new(&LADDER_MS, Faults::Some, 300));
     let lost = lost_attempts_are_recovered(&history, "right");
-    let rescued =
-        door.client().rescued("worker_lost").await + heir.client().rescued("worker_lost").await;
+    let rescued = door.client().rescued("worker_lost").await + heir.client().rescued("worker_lost").await;
     assert_eq!(rescued, lost);
     publisher.close().await;
 }

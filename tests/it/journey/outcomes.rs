@@ -41,7 +41,11 @@ async fn an_unknown_outcome_waits_for_a_person_where_repeating_is_not_safe() {
     assert_hold(&history, &Terms { repetition: Repetition::Forbidden, ..terms });
     for (key, _) in unknown {
         let call = history.call(key);
-        assert_eq!((call.status.as_str(), call.review_reason.as_deref()), ("review", Some("ambiguous")), "{call:?}");
+        assert_eq!(
+            (call.status.as_str(), call.review_reason.as_deref()),
+            ("review", Some("ambiguous")),
+            "{call:?}"
+        );
         assert_eq!(stage.third_party.arrivals(key).len(), 1, "{key}");
     }
     assert_eq!(history.call("refused-for-now").attempts.len(), 2);
@@ -74,7 +78,8 @@ async fn a_pause_that_the_third_party_asks_for_is_kept_and_costs_no_rung() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_that_is_no_tier_is_walked_to_and_not_reached_early() {
-    let plan = Plan { sweeper: "", ..Plan::new(Transport::RabbitMq, Store::Postgres, "shop", "ladder = [\"1m\"]") };
+    let plan =
+        Plan { sweeper: "", ..Plan::new(Transport::RabbitMq, Store::Postgres, "shop", "ladder = [\"1m\"]") };
     let stage = Stage::set(plan).await;
     let service = stage.serve().await;
     let client = service.client();

@@ -20,8 +20,17 @@ fn message(tickets: &[(&str, i64)]) -> Vec<u8> {
 /// Bodies that are no ticket message, or hardly.
 fn nonsense() -> Vec<Vec<u8>> {
     let texts = [
-        "", "{", "null", "[]", "7", "{}", r#"{"tickets":7}"#, r#"{"tickets":[]}"#, r#"{"tickets":[null,7,"x"]}"#,
-        r#"{"tickets":[{"call":"x","attempt":1}]}"#, r#"{"tickets":[{"attempt":1}]}"#,
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        "{}",
+        r#"{"tickets":7}"#,
+        r#"{"tickets":[]}"#,
+        r#"{"tickets":[null,7,"x"]}"#,
+        r#"{"tickets":[{"call":"x","attempt":1}]}"#,
+        r#"{"tickets":[{"attempt":1}]}"#,
     ];
     let mut bodies: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     bodies.push(format!(r#"{{"tickets":[{{"call":"{STRANGER}"}}]}}"#).into_bytes());
@@ -115,7 +124,8 @@ async fn a_thousand_copies_of_a_ticket_make_one_attempt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_ticket_cannot_take_a_due_call_away_from_its_endpoint() {
     let shop = "ladder = [\"1s\"]\nconcurrency = 1";
-    let plan = Plan::new(Transport::RabbitMq, Store::Postgres, "shop", shop).and("other", "ladder = [\"1s\"]");
+    let plan =
+        Plan::new(Transport::RabbitMq, Store::Postgres, "shop", shop).and("other", "ladder = [\"1s\"]");
     let stage = Stage::set(plan).await;
     let service = stage.serve().await;
     let client = service.client();

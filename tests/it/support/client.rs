@@ -182,7 +182,8 @@ impl Client {
         let text = self.get("/metrics").await.as_str().unwrap().to_owned();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
         // Sums are written with a point, even of whole numbers.
-        let value = |line: &str| line.rsplit(' ').next().unwrap().trim_end_matches(".0").parse::<u64>().unwrap();
+        let value =
+            |line: &str| line.rsplit(' ').next().unwrap().trim_end_matches(".0").parse::<u64>().unwrap();
         lines.map(value).sum()
     }
 

@@ -32,9 +32,8 @@ impl Publisher {
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) -> bool {
         let exchange = format!("{}.{exchange}", self.prefix);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_content_type("application/json".into());
+        let properties =
+            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
         let confirm =
             self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.unwrap();
         matches!(confirm.await.unwrap(), Confirmation::Ack(None))
