@@ -124,7 +124,7 @@ let_tests_into_postgres() {
 }
 
 start_postgres() {
-    local version name status patience=0
+    local version name status patience=3
     if [ -n "${REDIAL_TEST_DATABASE_URL:-}" ]; then
         say "PostgreSQL: the one that REDIAL_TEST_DATABASE_URL names"
         return 0

@@ -19,7 +19,9 @@ use crate::api::{Api, Health, Tokens};
 use crate::broker::{self, Broker, Names, Topology};
 use crate::call::{CallId, WorkerName};
 use crate::clock::{Timestamp, monotonic};
-use crate::config::settings::{Declare, Engine, Migrate, Settings, Transport};
+use crate::callback::Callbacks;
+use crate::callback::guard::Reach;
+use crate::config::settings::{CallbackAddresses, Declare, Engine, Migrate, Settings, Transport};
 use crate::delay::embedded::EmbeddedDelay;
 use crate::delay::rabbitmq::RabbitMqDelay;
 use crate::delay::{Delay, Departure};
@@ -129,7 +131,7 @@ impl App {
                 return Err(error);
             },
         }
-        app.open(roles);
+        app.open(roles)?;
         app.parts.health.serving();
         Ok(app)
     }
@@ -247,7 +249,7 @@ impl App {
         Ok(())
     }
 
-    fn open(&self, roles: &BTreeSet<Part>) {
+    fn open(&self, roles: &BTreeSet<Part>) -> anyhow::Result<()> {
         let parts = &self.parts;
         if let Some(worker) = &parts.worker {
             for lane in lanes(&parts.registry) {
@@ -258,14 +260,15 @@ impl App {
             }
         }
         if roles.contains(&Part::Sweeper) {
-            self.open_sweeper();
+            self.open_sweeper()?;
         }
         if let Some(broker) = parts.broker.as_ref().filter(|_| roles.contains(&Part::Intake)) {
             self.open_amqp(broker);
         }
+        Ok(())
     }
 
-    fn open_sweeper(&self) {
+    fn open_sweeper(&self) -> anyhow::Result<()> {
         let parts = &self.parts;
         let sweeper = Arc::new(Sweeper {
             ledger: Arc::clone(&parts.ledger),
@@ -282,10 +285,14 @@ impl App {
             link: parts.link.clone(),
             metrics: parts.metrics.clone(),
         };
+        let callbacks =
+            Callbacks::new(reach(&parts.settings), Arc::clone(&parts.ledger), parts.link.clone(), parts.metrics.clone())?;
         let stop = &self.stop_background;
+        self.background.spawn(callbacks.run(parts.events.callback_signal(), stop.clone()));
         self.background.spawn(Arc::clone(&sweeper).run(stop.clone()));
         self.background.spawn(sweeper.run_handover(stop.clone()));
         self.background.spawn(outbox.run(parts.events.outbox_signal(), stop.clone()));
+        Ok(())
     }
 
     fn open_amqp(&self, broker: &Arc<Broker>) {
@@ -350,7 +357,8 @@ impl Parts {
         let registry = Arc::new(settings.endpoints.clone());
         let ledger = ledger::open(&ledger_config(&settings)).await?;
         let shared = SharedLedger::start(Arc::clone(&ledger), &metrics, background);
-        let link = Link::below(&format!("http://{}", address.unwrap_or(settings.server.listen)));
+        let listening = format!("http://{}", address.unwrap_or(settings.server.listen));
+        let link = Link::below(settings.server.public_url.as_deref().unwrap_or(&listening));
         let broker = start_broker(&settings, stop)?;
         let delay: Arc<dyn Delay> = match &broker {
             Some(broker) => Arc::new(RabbitMqDelay::new(Arc::clone(broker), settings.tiers())),
@@ -421,6 +429,13 @@ pub fn topology(settings: &Settings) -> anyhow::Result<Topology> {
 /// How the ledger of a configuration is opened.
 pub fn ledger_config(settings: &Settings) -> ledger::Config {
     ledger::Config { url: settings.database.url.secret().clone(), connections_max: settings.database.max_connections }
+}
+
+const fn reach(settings: &Settings) -> Reach {
+    match settings.callbacks.addresses {
+        CallbackAddresses::Public => Reach::Public,
+        CallbackAddresses::Any => Reach::Anywhere,
+    }
 }
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -10,7 +10,7 @@
 //! | 3 | [`policy`] |
 //! | 4 | [`ledger`], [`broker`], [`invoker`] |
 //! | 5 | [`delay`], [`notice`] |
-//! | 6 | [`worker`] |
+//! | 6 | [`worker`], [`callback`] |
 //! | 7 | [`intake`], [`sweeper`], [`review`] |
 //! | 8 | [`api`], [`simulator`] |
 //! | 9, 10, 11 | [`config`], [`app`], [`cli`] |
@@ -19,6 +19,7 @@ pub mod api;
 pub mod app;
 pub mod broker;
 pub mod call;
+pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod config;

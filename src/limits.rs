@@ -102,6 +102,11 @@ pub const EMBEDDED_TIMERS_MAX: usize = 1_000_000;
 /// Calls the sweeper takes up in one step.
 pub const SWEEP_BATCH: usize = 500;
 
+/// Callbacks that are posted side by side.
+pub const CALLBACKS_AT_ONCE: usize = 32;
+/// A callback is given up after this many tries: with doubling pauses up to 16 minutes, about two days.
+pub const CALLBACK_TRIES_MAX: u32 = 180;
+
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 500;
 /// Page of a list that names no limit.

@@ -64,5 +64,5 @@ create table attempts (
     constraint attempts_body_bytes_not_negative check (request_body_bytes >= 0 and response_body_bytes >= 0),
     constraint attempts_error_whole check (error_detail is null or error_kind is not null),
     constraint attempts_late_whole check ((late_verdict is null) = (late_recorded_at is null)),
-    constraint attempts_late_only_after_loss check (late_verdict is null or error_kind = 'worker_lost')
+    constraint attempts_late_only_after_loss check (late_verdict is null or error_kind is not distinct from 'worker_lost')
 ) strict;

@@ -188,6 +188,7 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
     let broker = root.table("broker", sections::broker).flatten();
     let tokens = sections::tokens(root);
     let sweeper = root.table("sweeper", sections::sweeper).flatten();
+    let callbacks = root.table("callbacks", sections::callbacks).flatten();
     let log = root.table("log", sections::log).flatten();
     let worker = root.table("worker", sections::worker);
     let endpoints = endpoints::read(root);
@@ -206,6 +207,7 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
         broker: broker?,
         tokens,
         sweeper: sweeper?,
+        callbacks: callbacks?,
         log: log?,
         worker: worker?,
         endpoints,

@@ -9,12 +9,13 @@ use secrecy::ExposeSecret as _;
 use super::fault::{Complaint, Place};
 use super::reference::Secret;
 use super::settings::{
-    BaseTiers, Broker, Database, Declare, Engine, Log, LogFormat, LogLevel, Migrate, Prefix, RabbitMq, Role,
+    BaseTiers, Broker, CallbackAddresses, Callbacks, Database, Declare, Engine, Log, LogFormat, LogLevel, Migrate, Prefix, RabbitMq, Role,
     SecretUrl, Server, Sweeper, Token, Transport, Worker,
 };
 use super::table::{Placed, Table};
 use super::value;
 use crate::call::{Publisher, WorkerName};
+use crate::endpoint::BaseUrl;
 use crate::limits::{RUNG_MAX, RUNG_MIN};
 
 /// The bounds of `server.max_body`: a document has some bytes, and RabbitMQ 4 takes no message beyond 16 MiB.
@@ -45,8 +46,12 @@ pub(super) fn server(table: &mut Table<'_>) -> (Option<Placed<SocketAddr>>, Opti
         ),
     );
     let max_body = table.required("max_body", value::bytes(BODY_BYTES_MIN..=BODY_BYTES_MAX));
-    let server = listen.as_ref().zip(max_body);
-    let server = server.map(|(listen, max_body)| Server { listen: listen.value, max_body: max_body.value });
+    let public_url = table.optional("public_url", value::parsed(public_url, "an http:// or https:// URL without user, query and fragment"));
+    let server = listen.as_ref().zip(max_body).map(|(listen, max_body)| Server {
+        listen: listen.value,
+        max_body: max_body.value,
+        public_url: public_url.value().map(|url| url.value),
+    });
     (listen, server)
 }
 
@@ -238,6 +243,17 @@ pub(super) fn sweeper(table: &mut Table<'_>) -> Option<Sweeper> {
     let every = table.required("every", value::duration(SWEEP_EVERY_MIN..=SWEEP_EVERY_MAX));
     let grace = table.required("grace", value::duration(GRACE_MIN..=GRACE_MAX));
     Some(Sweeper { every: every?.value, grace: grace?.value })
+}
+
+fn public_url(text: &str) -> Option<String> {
+    BaseUrl::parse(text).ok().map(|url| url.as_str().to_owned())
+}
+
+/// `[callbacks]`.
+pub(super) fn callbacks(table: &mut Table<'_>) -> Option<Callbacks> {
+    let addresses =
+        table.required("addresses", value::parsed(CallbackAddresses::parse, CallbackAddresses::allowed()));
+    Some(Callbacks { addresses: addresses?.value })
 }
 
 /// `[log]`.

@@ -24,6 +24,8 @@ pub struct Settings {
     pub tokens: BTreeMap<Publisher, Token>,
     /// The sweeper.
     pub sweeper: Sweeper,
+    /// Outcomes posted to publishers.
+    pub callbacks: Callbacks,
     /// The program's log.
     pub log: Log,
     /// The worker of this process.
@@ -46,6 +48,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Longest body of a request, in bytes.
     pub max_body: usize,
+    /// What links in events begin with; without it, the address it listens on.
+    pub public_url: Option<String>,
 }
 
 /// The ledger's database.
@@ -203,6 +207,23 @@ pub struct Sweeper {
     pub every: Duration,
     /// A call overdue by more than this is taken for lost.
     pub grace: Duration,
+}
+
+/// Outcomes posted to publishers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Callbacks {
+    /// Where a callback URL may lead.
+    pub addresses: CallbackAddresses,
+}
+
+named! {
+    /// Where a callback URL may lead.
+    CallbackAddresses {
+        /// To public addresses only.
+        Public = "public",
+        /// Anywhere, private networks and this machine included.
+        Any = "any",
+    }
 }
 
 /// The program's log.

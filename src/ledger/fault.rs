@@ -30,11 +30,11 @@ impl From<sqlx::Error> for LedgerError {
 
 impl From<MigrateError> for LedgerError {
     fn from(error: MigrateError) -> Self {
-        match error {
+        if let MigrateError::Execute(error) = error {
             // Only talking to the database failed; its schema is not at fault.
-            MigrateError::Execute(error) => Self::from(error),
-            error => Self::Migration(error),
+            return Self::from(error);
         }
+        Self::Migration(error)
     }
 }
 

@@ -430,7 +430,8 @@ pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
     /// Counts.
     async fn totals(&self) -> Result<Totals>;
 
-    /// Takes notices of these channels that are due, oldest first, and puts each off for `retry_after`, so that nobody else takes it meanwhile.
+    /// Takes notices of these channels that are due, oldest first, and puts each off for `retry_after`, doubled with every
+    /// earlier try up to 64 times, so that nobody else takes it meanwhile.
     async fn take_notices(
         &self,
         channels: &[Channel],

@@ -16,13 +16,14 @@ use crate::telemetry::Metrics;
 pub struct Events {
     queue: Option<mpsc::Sender<Event>>,
     outbox: Arc<Notify>,
+    callbacks: Arc<Notify>,
     metrics: Metrics,
 }
 
 impl Events {
     /// Without a broker there is nobody to tell at once; the outbox still is.
     pub fn without_broker(metrics: &Metrics) -> Self {
-        Self { queue: None, outbox: Arc::default(), metrics: metrics.clone() }
+        Self { queue: None, outbox: Arc::default(), callbacks: Arc::default(), metrics: metrics.clone() }
     }
 
     /// Publishes to `<prefix>.events` from a task of its own, which ends when the last clone is dropped.
@@ -34,12 +35,14 @@ impl Events {
     ) -> Self {
         let (queue, events) = mpsc::channel(PUBLISH_QUEUE);
         tasks.spawn(publish_all(broker, link, events, metrics.clone()));
-        Self { queue: Some(queue), outbox: Arc::default(), metrics: metrics.clone() }
+        Self { queue: Some(queue), outbox: Arc::default(), callbacks: Arc::default(), metrics: metrics.clone() }
     }
 
     /// Tells of an outcome. Review is told by the outbox, which keeps it until it was; everything else is dropped when the
     /// broker cannot keep up or is away, because the ledger and its API know it as well.
     pub fn tell(&self, event: Event) {
+        // The call may have a callback; the outbox knows.
+        self.callbacks.notify_one();
         if event.status == Status::Review {
             return self.outbox.notify_one();
         }
@@ -48,13 +51,16 @@ impl Events {
         {
             self.metrics.event("dropped", 1);
         }
-        // The call may have a callback; the outbox knows.
-        self.outbox.notify_one();
     }
 
-    /// Notified when there may be something in the outbox.
+    /// Notified when there may be something for the broker in the outbox.
     pub fn outbox_signal(&self) -> Arc<Notify> {
         Arc::clone(&self.outbox)
+    }
+
+    /// Notified when there may be a callback in the outbox.
+    pub fn callback_signal(&self) -> Arc<Notify> {
+        Arc::clone(&self.callbacks)
     }
 }
 

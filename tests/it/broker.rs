@@ -8,7 +8,7 @@ use redial::broker::{ContentType, Declare, Delivery, HeaderValue, Message, Publi
 use redial::clock::monotonic;
 use tokio::sync::mpsc;
 
-use crate::support::broker::{Plugins, PrivateBroker, TestBroker, topology};
+use crate::support::broker::{Plugins, PrivateBroker, TestBroker, amqp_admin, amqp_url, topology};
 use crate::support::wait_for;
 
 async fn start() -> TestBroker {
@@ -171,6 +171,52 @@ async fn stopping_ends_consumers_while_publishing_and_acknowledging_go_on() {
     .await;
     test.broker.close().await;
     assert_eq!(test.broker.publish(vec![order(&test, "d")]).await, [Published::Away]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_just_before_the_end_does_not_come_again() {
+    let test = start().await;
+    publish(&test, &["a", "b", "c"]).await;
+    let mut deliveries = consume(&test);
+    for _ in 0..3 {
+        next(&mut deliveries).await.ack();
+    }
+    test.broker.close().await;
+    let ready = amqp_admin().ready(&test.names().replay()).await.unwrap();
+    assert_eq!(ready, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_with_strange_properties_is_delivered_like_any_other() {
+    use lapin::types::{AMQPValue, FieldTable};
+
+    let test = start().await;
+    let connection =
+        lapin::Connection::connect(amqp_url(), lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut nested = AMQPValue::Boolean(true);
+    for _ in 0..100 {
+        let mut table = FieldTable::default();
+        table.insert("deeper".into(), nested);
+        nested = AMQPValue::FieldTable(table);
+    }
+    let mut headers = FieldTable::default();
+    headers.insert("deep".into(), nested);
+    headers.insert("x-death".into(), AMQPValue::LongString("forged".into()));
+    headers.insert("traceparent".into(), AMQPValue::LongString(vec![0xff, 0xfe].into()));
+    let properties = lapin::BasicProperties::default()
+        .with_headers(headers)
+        .with_priority(255)
+        .with_reply_to("amq.rabbitmq.reply-to.nowhere".into())
+        .with_content_encoding("gzip".into());
+    let options = lapin::options::BasicPublishOptions::default();
+    let queue = test.names().replay();
+    channel.basic_publish("".into(), queue.as_str().into(), options, b"odd", properties).await.unwrap();
+    let delivery = next(&mut consume(&test)).await;
+    assert_eq!((body(&delivery), delivery.content_encoding()), ("odd", Some("gzip")));
+    assert_eq!((delivery.header("deep"), delivery.header("traceparent")), (None, None));
+    assert_eq!((delivery.message_id(), delivery.timestamp(), delivery.content_type()), (None, None, None));
+    connection.close(200, "OK".into()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

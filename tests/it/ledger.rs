@@ -21,4 +21,10 @@ macro_rules! on_both_ledgers {
 mod accepting;
 mod calls;
 mod claiming;
+mod constraints;
+mod looking;
+mod operating;
+mod outbox;
 mod recording;
+mod surroundings;
+mod waiting;

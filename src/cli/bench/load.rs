@@ -75,5 +75,8 @@ fn messages(args: &BenchArgs, broker: &Broker, numbers: &[u32]) -> Vec<Message> 
 
 fn count(outcomes: &[Published]) -> u32 {
     let confirmed = outcomes.iter().filter(|outcome| matches!(outcome, Published::Confirmed)).count();
+    if let Some(other) = outcomes.iter().find(|outcome| !matches!(outcome, Published::Confirmed)) {
+        eprintln!("{} submissions were not confirmed, the first is {other:?}", outcomes.len() - confirmed);
+    }
     u32::try_from(confirmed).unwrap_or(u32::MAX)
 }

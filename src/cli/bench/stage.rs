@@ -143,7 +143,17 @@ async fn connect(text: &str) -> anyhow::Result<Arc<Broker>> {
     let config = broker::Config { address, connection_name: "redial bench".to_owned(), declare: broker::Declare::Never };
     let broker = Broker::start(config, app::topology(&loaded.settings)?, CancellationToken::new());
     tokio::time::timeout(Duration::from_secs(10), broker.connected()).await.context("RabbitMQ cannot be reached")?;
+    tokio::time::timeout(Duration::from_secs(20), declared(&broker)).await.context("the service declares no queues")??;
     Ok(broker)
+}
+
+/// Waits until the service has declared every queue.
+async fn declared(broker: &Broker) -> anyhow::Result<()> {
+    let queues: Vec<String> = broker.topology().queues.iter().map(|queue| queue.name.clone()).collect();
+    while broker.admin().ready_in(&queues).await?.contains(&None) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Runs one statement whose only variable part is a name made by [`Stage::set_up`].

@@ -40,10 +40,7 @@ pub(super) async fn act(connection: &mut PgConnection, action: &OperatorAction) 
 /// The highest accepted version of the call's entity, which stays so until the transaction ends. Accepts lock the entity before
 /// the calls, so this does as well.
 async fn hold_entity(connection: &mut PgConnection, call: CallId) -> Result<Option<i64>> {
-    let entity: Option<(String, Option<String>, Option<i64>)> =
-        sqlx::query_as(sql::ENTITY_OF).bind(call.uuid()).fetch_optional(&mut *connection).await?;
-    let Some((endpoint, Some(key), _)) = entity else { return Ok(None) };
-    Ok(sqlx::query_scalar(sql::HOLD_ENTITY).bind(endpoint).bind(key).fetch_optional(connection).await?)
+    Ok(sqlx::query_scalar(sql::HOLD_ENTITY).bind(call.uuid()).fetch_optional(connection).await?)
 }
 
 async fn keep_revision(connection: &mut PgConnection, call: &Call, actor: &str) -> Result<()> {

@@ -28,7 +28,7 @@ pub(super) async fn take(
         .bind(json_list(channels.iter().map(|channel| channel.as_str())))
         .bind(rows(limit))
         .bind(Stamp(now))
-        .bind(Stamp(now.plus(retry_after)))
+        .bind(i64::try_from(retry_after.as_micros()).unwrap_or(i64::MAX >> 7))
         .fetch_all(connection)
         .await?;
     taken.sort_unstable_by_key(NoticeRow::id);

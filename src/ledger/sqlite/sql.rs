@@ -380,7 +380,7 @@ pub const TOTALS: &str = "
 
 /// Takes notices that are due and puts each off. The channels come as JSON.
 pub const TAKE_NOTICES: &str = "
-    update notices set tries = tries + 1, due_at = ?4
+    update notices set tries = tries + 1, due_at = ?3 + (?4 << min(tries, 6))
     where id in (
       select id
       from notices

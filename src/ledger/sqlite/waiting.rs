@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::limits::EARLY_TOLERANCE;
 
 /// How long the reports of a worker that is gone are kept.
-const REPORTS_KEPT: Duration = Duration::from_secs(24 * 3600);
+const REPORTS_KEPT: Duration = Duration::from_hours(24);
 
 /// The ledger's clock, once the file has answered.
 pub(super) async fn now(connection: &mut SqliteConnection) -> Result<Timestamp> {

@@ -220,7 +220,7 @@ async fn a_lower_version_is_superseded_at_once(database: Database) {
     let answers = ledger.accept(&[versioned("c", "x", 2), versioned("d", "x", 1)]).await.unwrap();
     let stands = |answer: &Accepted| match answer {
         Accepted::Stored(call) => call.state.status(),
-        other => panic!("{other:?}"),
+        Accepted::Known(_) | Accepted::KeyReused(_) => panic!("{answer:?}"),
     };
     assert_eq!(answers.iter().map(stands).collect::<Vec<_>>(), [Status::Scheduled, Status::Superseded]);
 }

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use redial::call::attempt::{Answer, SentRequest};
 use redial::call::{
     Attempt, AttemptNumber, Body, Call, CallId, EndpointName, Entity, EntityKey, ErrorKind, Headers,
-    IdempotencyKey, Method, Outcome, Publisher, Request, RequestPath, Revision, Rung, State, Status,
-    Submission, Ticket, Trigger, Verdict, WorkerName,
+    IdempotencyKey, Method, Outcome, Publisher, Request, RequestPath, Rung, State, Status, Submission,
+    Ticket, Trigger, Verdict, WorkerName,
 };
-use redial::clock::Timestamp;
 use redial::ledger::{Accepted, ClaimWish, Claimed, Ledger, NewCall, Next, Record, Recorded, Start};
 
 /// Far longer than any test runs.
@@ -207,11 +206,3 @@ pub(crate) async fn status(ledger: &dyn Ledger, call: &Call) -> Status {
 pub(crate) fn ticket(call: &Call, attempt: i32) -> Ticket {
     Ticket { call: call.id, attempt: AttemptNumber::new(attempt).unwrap() }
 }
-
-/// A point in time far ahead.
-pub(crate) fn far_ahead(now: Timestamp) -> Timestamp {
-    now.plus(LONG)
-}
-
-/// The first revision, for orders that name one.
-pub(crate) const FIRST: Revision = Revision::FIRST;

@@ -48,10 +48,10 @@ async fn a_batch_is_answered_in_its_order(database: Database) {
     wishes.insert(1, wish(&late));
     let answers = ledger.claim(&wishes).await.unwrap();
     for (wish, answer) in wishes.iter().zip(answers) {
-        match answer {
+        match &answer {
             Claimed::Won(call) => assert_eq!(call.id, wish.ticket.call),
             Claimed::Early(_) => assert_eq!(late.id, wish.ticket.call),
-            other => panic!("{other:?}"),
+            Claimed::Expired | Claimed::Stale => panic!("{answer:?}"),
         }
     }
 }

@@ -121,7 +121,7 @@ async fn records_that_come_twice_in_a_batch_are_written_once(database: Database)
 async fn a_late_success_ends_a_waiting_call(database: Database) {
     let ledger = database.ledger();
     let call = lost(&*ledger, "a").await;
-    assert_eq!(ledger.expired_leases(10).await.unwrap(), [call.clone()]);
+    assert_eq!(ledger.expired_leases(10).await.unwrap(), std::slice::from_ref(&call));
     drop(record(&*ledger, given_up(&call)).await);
     assert_eq!(status(&*ledger, &call).await, Status::Scheduled);
     assert_eq!(record(&*ledger, success(&call)).await, Recorded::ClaimLost { closed: true });

@@ -24,6 +24,11 @@ pub(crate) fn amqp_url() -> &'static str {
     URL.get_or_init(|| apart(find()))
 }
 
+/// An admin of the shared server.
+pub(crate) fn amqp_admin() -> Admin {
+    Admin::new(&address(amqp_url()), "redial tests")
+}
+
 /// Runs something on a runtime of its own, so that it may be waited for anywhere: in a `Drop`, in a static, in another runtime.
 pub(crate) fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let run = move || {

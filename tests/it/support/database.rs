@@ -110,6 +110,14 @@ impl Database {
         }
     }
 
+    /// This many hours, to be subtracted from a column with a point in time.
+    pub(crate) fn hours(&self, hours: u32) -> String {
+        match self.place {
+            Place::Postgres(_) => format!("interval '{hours} hours'"),
+            Place::Sqlite(_) => format!("{hours} * 3600000000"),
+        }
+    }
+
     /// The one number that a query answers, past the ledger.
     pub(crate) async fn number(&self, query: &str) -> i64 {
         match &self.place {
@@ -151,8 +159,7 @@ impl Drop for PostgresDatabase {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run_on_postgres(&url, &format!("drop database if exists {name} with (force)")))
         });
-        if let Ok(Err(error)) = dropping.join() {
-            eprintln!("the database {} could not be dropped: {error}", self.name);
-        }
+        let dropped = dropping.join();
+        assert!(matches!(dropped, Ok(Ok(_))) || std::thread::panicking(), "{} stays: {dropped:?}", self.name);
     }
 }

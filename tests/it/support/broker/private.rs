@@ -35,7 +35,7 @@ pub(crate) struct PrivateBroker {
 impl PrivateBroker {
     /// Starts a server and waits until it answers.
     pub(crate) async fn start(plugins: Plugins) -> Self {
-        Self::start_with(plugins, "", "guest:guest", "%2f").await
+        Self::start_with(plugins, "disk_free_limit.absolute = 1MB", "guest:guest", "%2f").await
     }
 
     /// The same with more lines of `rabbitmq.conf`, and with the user and virtual host that those bring about.
@@ -54,7 +54,7 @@ impl PrivateBroker {
         std::fs::write(directory.path().join("enabled_plugins"), plugins).unwrap();
         let conf = format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
-             disk_free_limit.absolute = 1MB\n{conf}"
+             {conf}"
         );
         std::fs::write(directory.path().join("rabbitmq.conf"), conf).unwrap();
         let mapping = Command::new("epmd")
@@ -145,6 +145,10 @@ impl PrivateBroker {
             .env("RABBITMQ_PID_FILE", path("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
             .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
+            .env(
+                "RABBITMQ_ADVANCED_CONFIG_FILE",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rabbitmq/advanced.config"),
+            )
             .env("RABBITMQ_CONF_ENV_FILE", path("none.conf"))
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
             .env("ERL_EPMD_PORT", self.mapper.to_string())

@@ -71,7 +71,6 @@ async fn in_docker() -> Option<Server> {
         .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
         .start()
         .await
-        .inspect_err(|error| eprintln!("Docker runs, but postgres:17 cannot be started: {error}"))
         .ok()?;
     let port = container.get_host_port_ipv4(5432.tcp()).await.ok()?;
     let admin_url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
