@@ -59,6 +59,8 @@ impl Part {
 
 /// How long doors may take to finish what they have begun.
 const DOORS_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a start waits for RabbitMQ before it goes on without.
+const BROKER_PATIENCE: Duration = Duration::from_secs(5);
 /// What remains for answers on their way when the attempts took all the time there was.
 const ANSWERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a worker writes down how far it has got, for the sweepers of other processes.
@@ -118,6 +120,7 @@ impl App {
         let ready = async {
             app.prepare_ledger().await?;
             app.refill_timers().await?;
+            app.meet_broker().await;
             anyhow::Ok(())
         };
         tokio::select! {
