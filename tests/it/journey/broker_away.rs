@@ -1,15 +1,22 @@
 //! RabbitMQ away under load: calls go on without it, and it is used again when it is back.
 
+use std::time::Duration;
+
+use redial::clock::monotonic;
 use serde_json::json;
 
 use super::invariants::{Faults, History, Terms, assert_hold};
 use super::load::{call, keys, publish_all, submit_all, third_party_sees};
 use crate::support::broker::{Plugins, PrivateBroker};
 use crate::support::stage::{Plan, Stage, Store, Transport};
+use crate::support::wait_for;
 
 const LADDER_MS: [u64; 3] = [500; 3];
 const SHOP: &str = "ladder = [\"500ms x3\"]";
 const PATH: &str = "/fail/2?ms=20";
+
+/// After this long RabbitMQ keeps a quorum queue through anything.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// How the broker goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +33,18 @@ async fn calls_go_on_while_the_broker_is_away(going: Going) {
     let stage = Stage::set(Plan { broker_url: Some(broker.url()), ..plan }).await;
     let service = stage.serve().await;
     let client = service.client();
-    let (before, meanwhile, after) = (keys("before", 80), keys("meanwhile", 80), keys("after", 80));
+    let declared = monotonic();
+    let (before, during) = (keys("before", 40), keys("during", 40));
+    let (meanwhile, after) = (keys("meanwhile", 80), keys("after", 80));
     submit_all(&client, &before, |key| call("shop", key, PATH)).await;
     third_party_sees(&stage, 40).await;
+    // RabbitMQ forgets how to start a quorum queue that was declared just before it was killed.
+    wait_for("the queues are old enough", || {
+        std::future::ready((declared.elapsed() > SETTLED).then_some(()))
+    })
+    .await;
+    submit_all(&client, &during, |key| call("shop", key, PATH)).await;
+    third_party_sees(&stage, 100).await;
     match going {
         Going::Stopped => broker.stop().await,
         Going::Killed => broker.kill(),
@@ -46,7 +62,8 @@ async fn calls_go_on_while_the_broker_is_away(going: Going) {
     client.all_at_rest(240).await;
     publisher.close().await;
 
-    let history = History::gather(&client, &stage.third_party, [before, meanwhile, after].concat()).await;
+    let history =
+        History::gather(&client, &stage.third_party, [before, during, meanwhile, after].concat()).await;
     // Neither the broker's going nor its coming back costs a call an attempt.
     assert_hold(&history, &Terms::new(&LADDER_MS, Faults::None, 240));
 }

@@ -38,7 +38,6 @@ pub(crate) struct Story {
     pub attempts_made: u32,
     pub rung: u32,
     pub failure: Option<Value>,
-    pub due_at: Option<Time>,
     pub created_at: Time,
     pub attempts: Vec<Attempt>,
     pub actions: Vec<Value>,
