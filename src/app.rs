@@ -252,6 +252,14 @@ impl App {
         Ok(())
     }
 
+    /// Waits a little for the first connection to RabbitMQ: whoever were ready before it would leave the tickets of the first calls to
+    /// the sweeper. Not for long, because without RabbitMQ calls are taken and made as well.
+    async fn meet_broker(&self) {
+        if let Some(broker) = &self.parts.broker {
+            let _ = tokio::time::timeout(BROKER_PATIENCE, broker.connected()).await;
+        }
+    }
+
     fn open(&self, roles: &BTreeSet<Part>) -> anyhow::Result<()> {
         let parts = &self.parts;
         if let Some(worker) = &parts.worker {
