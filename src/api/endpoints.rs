@@ -30,7 +30,9 @@ pub async fn list(State(api): State<Arc<Api>>, _: Viewer) -> Result<Json<Value>>
 /// 404 for an unknown one, 503 without the ledger.
 pub async fn show(State(api): State<Arc<Api>>, _: Viewer, Path(name): Path<String>) -> Result<Json<Value>> {
     let found = api.registry.iter().find(|endpoint| endpoint.name.as_str() == name);
-    let endpoint = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_endpoint", format!("no endpoint {name:?} is configured")))?;
+    let endpoint = found.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "unknown_endpoint", format!("no endpoint {name:?} is configured"))
+    })?;
     Ok(Json(view(endpoint, &api.ledger.totals().await?)))
 }
 
