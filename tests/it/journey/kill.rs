@@ -6,8 +6,8 @@ use crate::support::service::Service;
 use crate::support::stage::{EVERYTHING, Plan, Stage, Store, Transport};
 
 const LADDER_MS: [u64; 6] = [300; 6];
-/// A short lease, so that what a dead worker held comes back soon.
-const SHOP: &str = "ladder = [\"300ms x6\"]\nlease = \"3s\"\n\
+/// A short lease, so that what a dead worker held comes back soon; not so short that a busy machine loses those of the living.
+const SHOP: &str = "ladder = [\"300ms x6\"]\nlease = \"5s\"\n\
                     timeout = { connect = \"1s\", read = \"2s\", overall = \"2s\" }";
 /// Fails once, and takes its time: long enough to be killed in the middle.
 const PATH: &str = "/fail/1?ms=200";
