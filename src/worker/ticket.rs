@@ -75,7 +75,7 @@ impl Worker {
             return receipt.acknowledge().await;
         };
         let Some(endpoint) = self.tools.registry.get(&endpoint).cloned() else {
-            self.set_aside(tickets, ReviewReason::Unroutable).await;
+            self.set_aside_unroutable(tickets).await;
             return receipt.acknowledge().await;
         };
         let held = wake_at.map(|wake_at| self.progress.hold(&endpoint.name, wake_at));
@@ -144,6 +144,23 @@ impl Worker {
         if let Err(error) = self.tools.delay.depart(vec![departure]).await {
             tracing::debug!(call.id = %ticket.call, %error, "an early ticket could not go on waiting");
         }
+    }
+
+    /// Sends calls to review whose endpoint is gone. A routing key is no proof of that: anybody may publish a ticket under the name
+    /// of an endpoint that never was, and a call that only waits for its turn must not be set aside for it.
+    async fn set_aside_unroutable(&self, tickets: Vec<Ticket>) {
+        let mut orphans = Vec::new();
+        for ticket in tickets {
+            match self.tools.ledger.ledger().find(ticket.call).await {
+                Ok(Some(call)) if self.tools.registry.get(&call.endpoint).is_none() => orphans.push(ticket),
+                Ok(Some(_) | None) => self.tools.metrics.claim("stale"),
+                // The sweeper meets it again.
+                Err(error) => {
+                    tracing::debug!(call.id = %ticket.call, %error, "a call could not be looked up")
+                }
+            }
+        }
+        self.set_aside(orphans, ReviewReason::Unroutable).await;
     }
 
     /// Sends calls to review that no attempt is to be made for.

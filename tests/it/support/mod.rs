@@ -3,10 +3,15 @@
 pub mod amqp_client;
 pub mod answer;
 pub mod broker;
+pub mod client;
 pub mod database;
 pub mod in_process;
 pub mod program;
+pub mod publisher;
 pub mod raw_http;
+pub mod service;
+pub mod stage;
+pub mod tcp_proxy;
 
 use std::future::Future;
 use std::time::Duration;
