@@ -108,10 +108,7 @@ impl App {
         roles: &BTreeSet<Part>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let listener = match roles.contains(&Part::Api) {
-            true => Some(bind(settings.server.listen).await?),
-            false => None,
-        };
+        let listener = listen(settings.server.listen, roles).await?;
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let (doors, api, background) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
         let (stop_doors, stop_api, stop_background) =
@@ -119,7 +116,7 @@ impl App {
         let parts = Parts::build(settings, roles, address, &background, &stop_background).await?;
         let app = Self { parts, address, doors, api, background, stop_doors, stop_api, stop_background };
         if let Some(listener) = listener {
-            app.open_api(listener);
+            app.open_api(listener, roles);
         }
         let ready = async {
             app.prepare_ledger().await?;
@@ -143,7 +140,7 @@ impl App {
         Ok(app)
     }
 
-    /// Where the API listens.
+    /// Where the API listens, or what answers probes in its place.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -163,7 +160,7 @@ impl App {
         &self.parts.delay
     }
 
-    fn open_api(&self, listener: TcpListener) {
+    fn open_api(&self, listener: TcpListener, roles: &BTreeSet<Part>) {
         let parts = &self.parts;
         let intake = self.intake();
         let api = Api {
@@ -178,7 +175,9 @@ impl App {
             body_bytes_max: parts.settings.server.max_body,
             rates: crate::api::stats::Rates::default(),
         };
-        let router = crate::api::router(Arc::new(api));
+        let api = Arc::new(api);
+        let router =
+            if roles.contains(&Part::Api) { crate::api::router(api) } else { crate::api::probe_router(api) };
         self.api.spawn(crate::api::serve::serve(listener, router, self.stop_api.clone()));
     }
 
@@ -500,8 +499,19 @@ const fn reach(settings: &Settings) -> Reach {
     }
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+/// The listener. A process without the API only answers probes, and where another process of the same machine has the address, not
+/// even those.
+async fn listen(address: SocketAddr, roles: &BTreeSet<Part>) -> anyhow::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if roles.contains(&Part::Api) => {
+            Err(error).with_context(|| format!("cannot listen on {address}"))
+        }
+        Err(error) => {
+            tracing::warn!(%address, %error, "probes and metrics are not served: the address is taken");
+            Ok(None)
+        }
+    }
 }
 
 fn tokens(settings: &Settings) -> Tokens {
