@@ -64,7 +64,8 @@ fn edited(name: &'static str, code: &'static str, edit: impl FnOnce(&mut Value))
 }
 
 fn unreadable() -> Vec<Bad> {
-    let deep = format!(r#"{{"endpoint":"sms","request":{{"body":{}1{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let deep =
+        format!(r#"{{"endpoint":"sms","request":{{"body":{}1{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     vec![
         bad("empty", "", "malformed_json"),
         bad("spaces", "  ", "malformed_json"),
@@ -88,14 +89,26 @@ fn wrong() -> Vec<Bad> {
             document.as_object_mut().unwrap().remove("request");
         }),
         edited("an unknown endpoint", "unknown_endpoint", |document| document["endpoint"] = "mms".into()),
-        edited("an endpoint that is no name", "invalid_value", |document| document["endpoint"] = "S M S".into()),
+        edited("an endpoint that is no name", "invalid_value", |document| {
+            document["endpoint"] = "S M S".into()
+        }),
         edited("an unknown field", "unknown_field", |document| document["priority"] = 5.into()),
-        edited("a past deadline", "deadline_passed", |document| document["deadline"] = "2020-01-01T00:00:00Z".into()),
-        edited("a far deadline", "invalid_value", |document| document["deadline"] = "9999-01-01T00:00:00Z".into()),
+        edited("a past deadline", "deadline_passed", |document| {
+            document["deadline"] = "2020-01-01T00:00:00Z".into()
+        }),
+        edited("a far deadline", "invalid_value", |document| {
+            document["deadline"] = "9999-01-01T00:00:00Z".into()
+        }),
         edited("an empty key", "invalid_value", |document| document["idempotency_key"] = "".into()),
-        edited("a long key", "invalid_value", |document| document["idempotency_key"] = "k".repeat(256).into()),
-        edited("a path that leaves", "invalid_value", |document| document["request"]["path"] = "/../x".into()),
-        edited("another host", "invalid_value", |document| document["request"]["path"] = "//evil.test".into()),
+        edited("a long key", "invalid_value", |document| {
+            document["idempotency_key"] = "k".repeat(256).into()
+        }),
+        edited("a path that leaves", "invalid_value", |document| {
+            document["request"]["path"] = "/../x".into()
+        }),
+        edited("another host", "invalid_value", |document| {
+            document["request"]["path"] = "//evil.test".into()
+        }),
         edited("a host header", "invalid_value", |document| {
             document["request"]["headers"] = json!({ "host": "evil.test" });
         }),
@@ -113,20 +126,32 @@ fn wrong() -> Vec<Bad> {
 fn badly_published() -> Vec<Bad> {
     let plain = BasicProperties::default;
     vec![
-        badly_sent("another content type", plain().with_content_type("text/plain".into()), "unsupported_media_type"),
         badly_sent(
-            "an empty content type",
-            plain().with_content_type("".into()),
+            "another content type",
+            plain().with_content_type("text/plain".into()),
             "unsupported_media_type",
         ),
-        badly_sent("compressed", json_properties().with_content_encoding("gzip".into()), "unsupported_content_encoding"),
+        badly_sent("an empty content type", plain().with_content_type("".into()), "unsupported_media_type"),
+        badly_sent(
+            "compressed",
+            json_properties().with_content_encoding("gzip".into()),
+            "unsupported_content_encoding",
+        ),
         badly_sent(
             "somebody else's name",
             json_properties().with_app_id("billing".into()).with_user_id("guest".into()),
             "publisher_mismatch",
         ),
-        badly_sent("a name that is none", json_properties().with_app_id("a\u{7}b".into()), "invalid_publisher"),
-        badly_sent("a message id that is no key", json_properties().with_message_id("a\nb".into()), "invalid_message_id"),
+        badly_sent(
+            "a name that is none",
+            json_properties().with_app_id("a\u{7}b".into()),
+            "invalid_publisher",
+        ),
+        badly_sent(
+            "a message id that is no key",
+            json_properties().with_message_id("a\nb".into()),
+            "invalid_message_id",
+        ),
         bad("too large", vec![b' '; 2 * 1024 * 1024], "body_too_large"),
         bad("one byte too large", vec![b' '; 64 * 1024 + 1], "body_too_large"),
     ]
@@ -288,7 +313,8 @@ async fn the_routing_key_decides_nothing() {
         let document = keyed(&format!("by-{key}"), "/ok").to_string();
         client.publish(&service.names().submit(), key, json_properties(), document.as_bytes()).await;
     }
-    wait_for("all have succeeded", || async { (service.count("status=succeeded").await == 4).then_some(()) }).await;
+    wait_for("all have succeeded", || async { (service.count("status=succeeded").await == 4).then_some(()) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

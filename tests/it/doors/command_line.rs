@@ -9,20 +9,45 @@ use crate::support::program::Workplace;
 use crate::support::wait_for;
 
 /// A configuration of a service on a free port with a third party that nobody plays.
-const SOUND: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[endpoints.sms]\nbase_url = \"http://127.0.0.1:9\"\n";
+const SOUND: &str =
+    "[server]\nlisten = \"127.0.0.1:0\"\n[endpoints.sms]\nbase_url = \"http://127.0.0.1:9\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_explains_its_options() {
     let place = Workplace::new();
     let commands: [(&[&str], &[&str]); 13] = [
-        (&[], &["serve", "demo", "simulate", "publish", "bench", "migrate", "topology", "check", "health", "--version"]),
+        (
+            &[],
+            &[
+                "serve",
+                "demo",
+                "simulate",
+                "publish",
+                "bench",
+                "migrate",
+                "topology",
+                "check",
+                "health",
+                "--version",
+            ],
+        ),
         (&["serve"], &["--config", "--roles", "api", "intake", "worker", "sweeper", "--no-migrate"]),
         (&["demo"], &["--calls", "--broker", "--database", "--listen", "--stay"]),
         (&["simulate"], &["--listen", "--script", "--seed", "--key-header", "--keep-requests"]),
         (&["publish"], &["--config", "--rate", "--count", "--paths"]),
         (
             &["bench"],
-            &["--calls", "--failures", "--delay", "--rate", "--waiting", "--broker", "--database", "--concurrency", "--json"],
+            &[
+                "--calls",
+                "--failures",
+                "--delay",
+                "--rate",
+                "--waiting",
+                "--broker",
+                "--database",
+                "--concurrency",
+                "--json",
+            ],
         ),
         (&["migrate"], &["--config"]),
         (&["topology"], &["export", "apply", "check"]),
@@ -81,13 +106,29 @@ base_url = "http://x"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_with_faults_is_refused_with_all_of_them_and_their_places() {
     let place = Workplace::with(FAULTY);
-    let commands: [&[&str]; 6] =
-        [&["check"], &["serve"], &["migrate"], &["topology", "export"], &["publish"], &["check", "--config", "redial.toml"]];
+    let commands: [&[&str]; 6] = [
+        &["check"],
+        &["serve"],
+        &["migrate"],
+        &["topology", "export"],
+        &["publish"],
+        &["check", "--config", "redial.toml"],
+    ];
     for arguments in commands {
         let ended = place.run(arguments).await.with(2);
         for part in [
-            "redial.toml:3", "max_body", "redial.toml:5", "postgres://", "redial.toml:7", "NO_SUCH_VARIABLE", "redial.toml:9",
-            "http", "redial.toml:10", "10 parsecs", "redial.toml:11", "S M S",
+            "redial.toml:3",
+            "max_body",
+            "redial.toml:5",
+            "postgres://",
+            "redial.toml:7",
+            "NO_SUCH_VARIABLE",
+            "redial.toml:9",
+            "http",
+            "redial.toml:10",
+            "10 parsecs",
+            "redial.toml:11",
+            "S M S",
         ] {
             assert!(ended.err.contains(part), "{arguments:?} does not name {part}:\n{}", ended.err);
         }
@@ -193,7 +234,13 @@ async fn no_secret_reaches_the_log_even_when_it_says_everything() {
             "endpoint": "sms",
             "request": { "path": path, "headers": { "cookie": "canary-cookie" }, "body": { "pin": "canary-body" } },
         });
-        client.post(format!("{url}/v1/calls")).bearer_auth("canary-token").json(&document).send().await.unwrap();
+        client
+            .post(format!("{url}/v1/calls"))
+            .bearer_auth("canary-token")
+            .json(&document)
+            .send()
+            .await
+            .unwrap();
     }
     wait_for("all have ended", || async {
         let stats: Value = client.get(format!("{url}/v1/stats")).send().await.unwrap().json().await.unwrap();
@@ -215,7 +262,12 @@ async fn the_simulator_says_where_it_listens_and_what_it_has_seen() {
     let simulator = place.start(&["simulate", "--listen", "127.0.0.1:0", "--script", "script.toml"], &[]);
     let url = simulator.url().await;
     for (path, status) in [("/pay", 402), ("/ok", 200), ("/status/503", 503)] {
-        let answer = reqwest::Client::new().post(format!("{url}{path}")).header("idempotency-key", path).send().await.unwrap();
+        let answer = reqwest::Client::new()
+            .post(format!("{url}{path}"))
+            .header("idempotency-key", path)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), status, "{path}");
     }
     let ended = simulator.stop().await.with(0);
@@ -235,7 +287,8 @@ async fn a_server_without_tokens_trusts_its_machine_and_names_nobody() {
     let url = server.url().await;
     let client = redial::cli::http::client(Duration::from_secs(30)).unwrap();
     let document = r#"{"endpoint":"sms","request":{"path":"/"},"not_before":null}"#;
-    let answer = client.post(format!("{url}/v1/calls")).header(CONTENT_TYPE, "application/json").body(document);
+    let answer =
+        client.post(format!("{url}/v1/calls")).header(CONTENT_TYPE, "application/json").body(document);
     let answer: Value = answer.send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["publisher"], "anonymous", "{answer}");
     server.stop().await.with(0);

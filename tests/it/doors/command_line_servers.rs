@@ -16,7 +16,8 @@ use crate::support::unique_name;
 /// Holds a demo's closing summary to its own sums.
 fn adds_up(ended: &Ended, calls: u32) {
     let out = &ended.out;
-    let line = out.lines().find(|line| line.contains(" accepted = ")).unwrap_or_else(|| panic!("no sum in {out}"));
+    let line =
+        out.lines().find(|line| line.contains(" accepted = ")).unwrap_or_else(|| panic!("no sum in {out}"));
     let (accepted, terms) = line.split_once(" accepted = ").unwrap();
     assert_eq!(accepted.trim(), calls.to_string(), "{line}");
     let terms: BTreeMap<&str, u32> = terms
@@ -27,7 +28,11 @@ fn adds_up(ended: &Ended, calls: u32) {
         })
         .collect();
     assert_eq!(terms.values().sum::<u32>(), calls, "{line}");
-    assert_eq!(terms.keys().copied().collect::<Vec<_>>(), ["review", "succeeded"], "nothing is left open: {line}");
+    assert_eq!(
+        terms.keys().copied().collect::<Vec<_>>(),
+        ["review", "succeeded"],
+        "nothing is left open: {line}"
+    );
     // One in twenty is refused, and one in twenty never succeeds; chance may exhaust a few more.
     assert!(terms["review"] >= calls / 10, "{line}");
     assert!(terms["succeeded"] > calls / 2, "{line}");
@@ -73,10 +78,12 @@ async fn a_demo_whose_servers_are_not_there_says_so_and_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bench_reports_nothing_lost_and_nothing_doubled() {
-    let arguments = ["bench", "--calls", "500", "--json", "--broker", amqp_url(), "--database", &server_url().await];
+    let arguments =
+        ["bench", "--calls", "500", "--json", "--broker", amqp_url(), "--database", &server_url().await];
     let ended = Workplace::new().run_with(&arguments, &[("PATH", "/usr/bin:/bin")]).await.with(0);
     let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
-    for (member, expected) in [("calls", 500), ("requests", 1_000), ("lost", 0), ("doubled", 0), ("early", 0)] {
+    for (member, expected) in [("calls", 500), ("requests", 1_000), ("lost", 0), ("doubled", 0), ("early", 0)]
+    {
         assert_eq!(report[member], expected, "{member} in {report}");
     }
     for member in ["submitted_per_s", "completed_per_s", "peak_memory_mib"] {
@@ -128,7 +135,8 @@ impl Drop for Queues {
 async fn the_topology_is_exported_as_the_repository_ships_it() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/redial.toml");
     let ended = Workplace::new().run(&["topology", "export", "--config", shipped]).await.with(0);
-    let definitions = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/definitions.json")).unwrap();
+    let definitions =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/definitions.json")).unwrap();
     assert_eq!(ended.out, definitions, "run `redial topology export > definitions.json`");
 }
 
@@ -146,7 +154,13 @@ async fn the_topology_is_applied_and_checked() {
     assert!(check.out.contains("as it should be"), "{}", check.out);
 
     let alone = Topology {
-        queues: queues.topology.queues.iter().filter(|queue| queue.name == queues.topology.names.replay()).cloned().collect(),
+        queues: queues
+            .topology
+            .queues
+            .iter()
+            .filter(|queue| queue.name == queues.topology.names.replay())
+            .cloned()
+            .collect(),
         exchanges: Vec::new(),
         bindings: Vec::new(),
         ..queues.topology.clone()
@@ -166,7 +180,11 @@ async fn commands_for_rabbitmq_say_so_where_there_is_none() {
     let away = [("REDIAL_BROKER__URL", "amqp://guest:canary-pw@127.0.0.1:9")];
     for arguments in [&["topology", "apply"][..], &["topology", "check"]] {
         let ended = place.run_with(arguments, &away).await.with(1);
-        assert!(ended.err.starts_with("error: ") && !ended.err.contains("canary-pw"), "{arguments:?}: {}", ended.err);
+        assert!(
+            ended.err.starts_with("error: ") && !ended.err.contains("canary-pw"),
+            "{arguments:?}: {}",
+            ended.err
+        );
     }
 }
 
@@ -177,7 +195,8 @@ async fn calls_are_published_at_a_steady_rate() {
     queues.place.run(&["publish", "--rate", "100", "--count", "5", "--paths", "/ok,/fail/1"]).await.with(0);
     let client = AmqpClient::connect(amqp_url()).await;
     let messages = client.take_many(&queues.topology.names.submit(), 5).await;
-    let paths: Vec<Value> = messages.iter().map(|message| message.json()["request"]["path"].clone()).collect();
+    let paths: Vec<Value> =
+        messages.iter().map(|message| message.json()["request"]["path"].clone()).collect();
     assert_eq!(paths, ["/ok", "/fail/1", "/ok", "/fail/1", "/ok"]);
     assert!(messages.iter().all(|message| message.routing_key == "sms"), "{messages:?}");
 }

@@ -67,7 +67,8 @@ async fn what_is_no_ticket_is_passed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_early_ticket_goes_on_waiting_and_the_call_is_attempted_on_time() {
     let (service, client) = start().await;
-    let document = json!({ "endpoint": "patient", "idempotency_key": "k", "request": { "path": "/ok" }, "failure": {} });
+    let document =
+        json!({ "endpoint": "patient", "idempotency_key": "k", "request": { "path": "/ok" }, "failure": {} });
     let id = service.submit(&document).await;
     // The right attempt, before its time, in its own lane and in others.
     let body = json!({ "tickets": [ticket(&id, 1)] }).to_string();
@@ -88,7 +89,8 @@ async fn an_early_ticket_goes_on_waiting_and_the_call_is_attempted_on_time() {
 async fn a_thousand_tickets_of_one_attempt_make_one_attempt() {
     let (service, client) = start().await;
     let id = service.submit(&keyed("k", "/fail/2?ms=100")).await;
-    let tickets: Vec<Value> = (0..50).flat_map(|_| [ticket(&id, 1), ticket(&id, 2), ticket(&id, 3)]).collect();
+    let tickets: Vec<Value> =
+        (0..50).flat_map(|_| [ticket(&id, 1), ticket(&id, 2), ticket(&id, 3)]).collect();
     let body = json!({ "tickets": tickets }).to_string();
     let mut table = FieldTable::default();
     table.insert("x-death".into(), AMQPValue::LongString("forged".into()));
@@ -97,7 +99,8 @@ async fn a_thousand_tickets_of_one_attempt_make_one_attempt() {
     }
     lane_is_empty(&service, &client).await;
     let call = service.call(&id).await;
-    let numbers: Vec<&Value> = call["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["number"]).collect();
+    let numbers: Vec<&Value> =
+        call["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["number"]).collect();
     assert_eq!(numbers, [1, 2, 3]);
     assert_eq!(service.seen("k").len(), 3);
 }

@@ -65,7 +65,8 @@ async fn what_is_readable_but_wrong_is_refused_with_422_and_the_place() {
     let service = Setup::embedded().start().await;
     let long = "k".repeat(256);
     let long_path = format!("/{}", "p".repeat(8_192));
-    let header = |name: &str, value: &str| around(&json!({ "path": "/ok", "headers": { name: value } }).to_string());
+    let header =
+        |name: &str, value: &str| around(&json!({ "path": "/ok", "headers": { name: value } }).to_string());
     let path = |path: &str| around(&json!({ "path": path }).to_string());
     let cases = [
         ("[]".to_owned(), "", "wrong_type"),
@@ -198,7 +199,11 @@ async fn only_plain_json_is_taken() {
     }
     nothing_was_stored(&service).await;
     for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
-        assert_eq!(Answer::to(post().header("content-type", content_type)).await.status, 202, "{content_type}");
+        assert_eq!(
+            Answer::to(post().header("content-type", content_type)).await.status,
+            202,
+            "{content_type}"
+        );
     }
 }
 
@@ -207,7 +212,8 @@ async fn nobody_does_what_their_token_does_not_allow() {
     let service = Setup::embedded().start().await;
     let id = service.submit(&in_an_hour("k")).await;
     let one = format!("/v1/calls/{id}");
-    let (replay, cancel, resolve) = (format!("{one}/replay"), format!("{one}/cancel"), format!("{one}/resolve"));
+    let (replay, cancel, resolve) =
+        (format!("{one}/replay"), format!("{one}/cancel"), format!("{one}/resolve"));
     let routes = [
         (Method::POST, "/v1/calls", "billing"),
         (Method::POST, "/v1/calls/batch", "billing"),
@@ -227,11 +233,12 @@ async fn nobody_does_what_their_token_does_not_allow() {
         assert_eq!(missing.header("www-authenticate"), "Bearer", "{what}");
         let unknown = Answer::to(service.request_as("stranger", method.clone(), path).json(&json!({}))).await;
         unknown.refuses(401, "token_unknown", &what);
-        let basic = service.request(method.clone(), path).basic_auth("tester", Some("tester")).json(&json!({}));
+        let basic =
+            service.request(method.clone(), path).basic_auth("tester", Some("tester")).json(&json!({}));
         Answer::to(basic).await.refuses(401, "token_missing", &what);
-        let others = ["billing", "auditor", "operator"].into_iter().filter(|other| {
-            *other != allowed && !(allowed == "auditor" && *other == "operator")
-        });
+        let others = ["billing", "auditor", "operator"]
+            .into_iter()
+            .filter(|other| *other != allowed && !(allowed == "auditor" && *other == "operator"));
         for other in others {
             let answer = Answer::to(service.request_as(other, method.clone(), path).json(&json!({}))).await;
             answer.refuses(403, "role_missing", &format!("{what} as {other}"));
@@ -335,7 +342,8 @@ async fn list_parameters_that_cannot_be_read_are_400() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn characters_of_sql_and_like_stand_for_themselves_in_searches() {
     let service = Setup::embedded().start().await;
-    let tricky = ["100%", "a_b", r"back\slash", "o'brien", "'; drop table calls; --", "\"quoted\"", "$1", "?"];
+    let tricky =
+        ["100%", "a_b", r"back\slash", "o'brien", "'; drop table calls; --", "\"quoted\"", "$1", "?"];
     for text in tricky {
         let mut document = in_an_hour(text);
         document["tags"] = json!({ "name": text });
@@ -346,8 +354,12 @@ async fn characters_of_sql_and_like_stand_for_themselves_in_searches() {
     for text in tricky {
         for conditions in [format!("q={}", encoded(text)), format!("tag.name={}", encoded(text))] {
             let answer = service.get(&format!("/v1/calls?{conditions}")).await;
-            let keys: Vec<&Value> =
-                answer.body["calls"].as_array().unwrap().iter().map(|call| &call["idempotency_key"]).collect();
+            let keys: Vec<&Value> = answer.body["calls"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|call| &call["idempotency_key"])
+                .collect();
             assert_eq!(keys, [text], "{conditions}");
         }
     }

@@ -21,7 +21,11 @@ async fn of_1000_mixed_documents_each_has_its_own_result_in_order() {
                     document["not_before"] = again.clone();
                     (document, 200, "")
                 }
-                3 => (json!({ "endpoint": "sms", "idempotency_key": key, "request": { "path": "x" } }), 422, "invalid_value"),
+                3 => (
+                    json!({ "endpoint": "sms", "idempotency_key": key, "request": { "path": "x" } }),
+                    422,
+                    "invalid_value",
+                ),
                 4 => (json!(7), 422, "wrong_type"),
                 _ => (keyed(&key, "/ok"), 202, ""),
             }
@@ -39,7 +43,11 @@ async fn of_1000_mixed_documents_each_has_its_own_result_in_order() {
             200 => assert_eq!(result["call"]["id"], known),
             _ => {
                 let problem = &result["problem"];
-                assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)), "{result}");
+                assert_eq!(
+                    (&problem["code"], &problem["status"]),
+                    (&json!(code), &json!(status)),
+                    "{result}"
+                );
                 assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{result}");
             }
         }
@@ -69,7 +77,8 @@ async fn the_same_key_within_a_batch_is_one_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_batch_is_refused_whole() {
     let service = Setup::embedded().start().await;
-    let of = |count: usize| Value::Array((0..count).map(|number| in_an_hour(&format!("k-{number}"))).collect());
+    let of =
+        |count: usize| Value::Array((0..count).map(|number| in_an_hour(&format!("k-{number}"))).collect());
     for (document, code) in [
         (of(1_001), "invalid_value"),
         (json!({ "calls": of(1_001) }), "invalid_value"),

@@ -66,9 +66,18 @@ async fn a_length_that_lies_never_makes_a_call_of_half_a_document() {
         ("no number", sent("content-length: ten\r\n", &document)),
         ("negative", sent("content-length: -1\r\n", &document)),
         ("two that differ", sent("content-length: 10\r\ncontent-length: 11\r\n", &document)),
-        ("a chunk that breaks off", sent("transfer-encoding: chunked\r\n", &format!("{:x}\r\n{}", long, document))),
-        ("no last chunk", sent("transfer-encoding: chunked\r\n", &format!("{:x}\r\n{document}\r\n", document.len()))),
-        ("a chunk size that is none", sent("transfer-encoding: chunked\r\n", &format!("xyz\r\n{document}\r\n0\r\n\r\n"))),
+        (
+            "a chunk that breaks off",
+            sent("transfer-encoding: chunked\r\n", &format!("{:x}\r\n{}", long, document)),
+        ),
+        (
+            "no last chunk",
+            sent("transfer-encoding: chunked\r\n", &format!("{:x}\r\n{document}\r\n", document.len())),
+        ),
+        (
+            "a chunk size that is none",
+            sent("transfer-encoding: chunked\r\n", &format!("xyz\r\n{document}\r\n0\r\n\r\n")),
+        ),
         ("an unknown transfer encoding", sent("transfer-encoding: gzip\r\n", &document)),
         ("no length at all", sent("", &document)),
     ] {
@@ -87,10 +96,14 @@ async fn a_request_cannot_be_smuggled_in_behind_two_lengths() {
     let document = keyed("honest", "/ok").to_string();
     let smuggled = keyed("smuggled", "/ok").to_string();
     let chunked = format!("{:x}\r\n{document}\r\n0\r\n\r\n", document.len());
-    let hidden =
-        format!("{}content-length: {}\r\n\r\n{smuggled}", head().replace("connection: close\r\n", ""), smuggled.len());
+    let hidden = format!(
+        "{}content-length: {}\r\n\r\n{smuggled}",
+        head().replace("connection: close\r\n", ""),
+        smuggled.len()
+    );
     // By its length, the hidden request is the body's end; by its chunks, it is a request of its own.
-    let lengths = format!("content-length: {}\r\ntransfer-encoding: chunked\r\n", chunked.len() + hidden.len());
+    let lengths =
+        format!("content-length: {}\r\ntransfer-encoding: chunked\r\n", chunked.len() + hidden.len());
     let bytes = format!("{}{lengths}\r\n{chunked}{hidden}", head());
     let answer = said_to(&service, bytes.as_bytes()).await.unwrap();
     assert!([202, 400].contains(&answer.status), "{answer:?}");
@@ -115,7 +128,8 @@ async fn whoever_writes_headers_slowly_is_cut_off_within_30_seconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_http_is_refused_and_harms_nobody() {
     let service = Setup::embedded().start().await;
-    let long_header = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(1024 * 1024));
+    let long_header =
+        format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(1024 * 1024));
     let many_headers = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{}\r\n", "x-a: 1\r\n".repeat(10_000));
     let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1024 * 1024));
     for bytes in [

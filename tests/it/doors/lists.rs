@@ -68,7 +68,8 @@ async fn each_filter_finds_what_it_names_newest_first() {
         assert_eq!(keys(&service, &conditions).await, expected, "{conditions}");
     }
     // Times are shown in milliseconds, so one beside the call's own may fall on either side of it.
-    let (before, after) = (keys(&service, &format!("to={at}")).await, keys(&service, &format!("from={at}")).await);
+    let (before, after) =
+        (keys(&service, &format!("to={at}")).await, keys(&service, &format!("from={at}")).await);
     assert!(before.contains(&"done".to_owned()) && !before.contains(&"exhausted".to_owned()), "{before:?}");
     assert!(after.contains(&"exhausted".to_owned()) && !after.contains(&"tagged".to_owned()), "{after:?}");
 }
@@ -108,7 +109,10 @@ async fn the_last_page_has_no_cursor_also_when_it_is_full() {
     let first = service.get("/v1/calls?limit=2").await;
     let cursor = first.body["next_cursor"].as_str().unwrap();
     let last = service.get(&format!("/v1/calls?limit=2&cursor={cursor}")).await;
-    assert_eq!((last.body["calls"].as_array().map(Vec::len), &last.body["next_cursor"]), (Some(2), &Value::Null));
+    assert_eq!(
+        (last.body["calls"].as_array().map(Vec::len), &last.body["next_cursor"]),
+        (Some(2), &Value::Null)
+    );
     assert!(service.get("/v1/calls?limit=4").await.body["next_cursor"].is_null());
 }
 
@@ -116,7 +120,9 @@ async fn the_last_page_has_no_cursor_also_when_it_is_full() {
 async fn the_totals_add_up() {
     let service = Setup::embedded().start().await;
     let mut ids = Vec::new();
-    for (key, path) in [("a", "/ok"), ("b", "/ok"), ("c", "/fail/1"), ("d", "/status/422"), ("e", "/status/422")] {
+    for (key, path) in
+        [("a", "/ok"), ("b", "/ok"), ("c", "/fail/1"), ("d", "/status/422"), ("e", "/status/422")]
+    {
         ids.push(service.submit(&keyed(key, path)).await);
     }
     for id in &ids[..3] {
@@ -167,9 +173,13 @@ async fn endpoints_show_their_configuration_and_backlog_but_no_secret() {
     ] {
         assert_eq!(sms[member], expected, "{member} in {sms}");
     }
-    let headers: BTreeSet<&str> = sms["headers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let headers: BTreeSet<&str> =
+        sms["headers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(headers, BTreeSet::from(["authorization", "x-region"]), "names, no values");
-    assert!(!all.to_string().contains(ENDPOINT_SECRET) && !all.to_string().contains("north-by-northwest"), "{all}");
+    assert!(
+        !all.to_string().contains(ENDPOINT_SECRET) && !all.to_string().contains("north-by-northwest"),
+        "{all}"
+    );
     assert_eq!(service.get("/v1/endpoints/careful").await.body["on_ambiguous"], "review");
 }
 
@@ -209,7 +219,8 @@ fn parse_metrics(text: &str) -> Vec<Sample> {
         }
     }
     for sample in &samples {
-        let declared = types.keys().any(|name| sample.name == *name || sample.name.starts_with(&format!("{name}_")));
+        let declared =
+            types.keys().any(|name| sample.name == *name || sample.name.starts_with(&format!("{name}_")));
         assert!(declared, "without a type: {sample:?}");
     }
     samples
@@ -225,7 +236,9 @@ fn try_sample(line: &str) -> Option<Sample> {
         Some((name, labels)) => (name, labels.strip_suffix('}')?),
         None => (series, ""),
     };
-    let legal = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let legal = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     let label = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'))?;
@@ -252,7 +265,8 @@ async fn the_counters_are_prometheus_text_and_count_what_happened() {
     let samples = parse_metrics(text);
     let value = |name: &str, labels: &[(&str, &str)]| {
         let fits = |sample: &&Sample| {
-            sample.name == name && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|held| held == value))
+            sample.name == name
+                && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|held| held == value))
         };
         samples.iter().find(fits).map(|sample| sample.value)
     };
@@ -268,7 +282,11 @@ async fn the_counters_are_prometheus_text_and_count_what_happened() {
     ] {
         assert_eq!(value(name, labels), Some(expected), "{name} {labels:?} in\n{text}");
     }
-    let rescued: f64 = samples.iter().filter(|sample| sample.name == "redial_rescued_total").map(|sample| sample.value).sum();
+    let rescued: f64 = samples
+        .iter()
+        .filter(|sample| sample.name == "redial_rescued_total")
+        .map(|sample| sample.value)
+        .sum();
     assert!(rescued.abs() < f64::EPSILON, "nothing needed rescuing:\n{text}");
     assert!(text.trim_end().ends_with("# EOF"));
 }

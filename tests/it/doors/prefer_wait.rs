@@ -19,7 +19,11 @@ async fn a_success_in_time_is_answered_with_the_third_partys_answer(service: &Se
     assert_eq!(answer.header("preference-applied"), "wait=30");
     assert_eq!((&answer.body["status"], &answer.body["attempts_made"]), (&json!("succeeded"), &json!(1)));
     let response = &answer.body["response"];
-    assert_eq!((&response["status"], &response["body"]), (&json!(201), &json!({ "id": 12, "ok": true })), "{answer:?}");
+    assert_eq!(
+        (&response["status"], &response["body"]),
+        (&json!(201), &json!({ "id": 12, "ok": true })),
+        "{answer:?}"
+    );
     assert_eq!(response["headers"]["x-price"], "7", "{answer:?}");
     assert_eq!(response["body_bytes"], 19, "{answer:?}");
     assert_eq!(service.seen("done").len(), 1);
@@ -31,7 +35,10 @@ async fn a_failure_is_answered_202_and_the_call_goes_on(service: &Service) {
     let id = answer.id();
     assert_eq!(answer.header("location"), format!("/v1/calls/{id}"));
     assert!(answer.body["response"].is_null(), "{answer:?}");
-    assert_eq!((&answer.body["last_verdict"], &answer.body["last_http_status"]), (&json!("transient"), &json!(503)));
+    assert_eq!(
+        (&answer.body["last_verdict"], &answer.body["last_http_status"]),
+        (&json!("transient"), &json!(503))
+    );
     let call = service.call_in(&id, "succeeded").await;
     assert_eq!(call["attempts_made"], 2);
 }
@@ -63,7 +70,8 @@ async fn with_the_worker_in_another_process_the_first_attempt_is_waited_for_too(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_are_no_json_come_back_as_text_or_base64() {
     let service = Setup::embedded().start().await;
-    let answer = submit_and_wait(&service, 30, &keyed("text", "/ok?body=thanks,%20%3Cb%3Enoted%3C/b%3E")).await;
+    let answer =
+        submit_and_wait(&service, 30, &keyed("text", "/ok?body=thanks,%20%3Cb%3Enoted%3C/b%3E")).await;
     assert_eq!(answer.body["response"]["body"], "thanks, <b>noted</b>", "{answer:?}");
     let answer = submit_and_wait(&service, 30, &keyed("nothing", "/status/204")).await;
     assert_eq!((answer.status, &answer.body["response"]["body_bytes"]), (200, &json!(0)), "{answer:?}");
@@ -103,6 +111,10 @@ async fn a_known_call_is_shown_as_it_is() {
     let service = Setup::embedded().start().await;
     let id = submit_and_wait(&service, 30, &keyed("k", "/ok")).await.id();
     let answer = submit_and_wait(&service, 30, &keyed("k", "/ok")).await;
-    assert_eq!((answer.status, answer.id(), &answer.body["status"]), (200, id, &json!("succeeded")), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.id(), &answer.body["status"]),
+        (200, id, &json!("succeeded")),
+        "{answer:?}"
+    );
     assert_eq!(service.seen("k").len(), 1);
 }

@@ -37,7 +37,11 @@ async fn a_call_waits_for_review_with_the_reason_it_has() {
     ] {
         let id = service.submit(&document).await;
         let call = service.call_in(&id, "review").await;
-        assert_eq!((&call["review_reason"], &call["attempts_made"]), (&json!(reason), &json!(attempts)), "{call}");
+        assert_eq!(
+            (&call["review_reason"], &call["attempts_made"]),
+            (&json!(reason), &json!(attempts)),
+            "{call}"
+        );
         assert_eq!(call["attempts"].as_array().unwrap().len(), attempts, "{call}");
         assert_eq!(call["last_verdict"], verdict, "{call}");
         for (position, attempt) in call["attempts"].as_array().unwrap().iter().enumerate() {
@@ -61,8 +65,7 @@ async fn a_replay_sends_the_call_again_under_the_same_key_and_is_kept() {
         call["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["trigger"]).collect();
     assert_eq!(triggers, ["first", "replay"]);
     let action = &call["actions"][0];
-    for (member, expected) in
-        [("action", "replay"), ("actor", "operator"), ("note", "the partner mended it")]
+    for (member, expected) in [("action", "replay"), ("actor", "operator"), ("note", "the partner mended it")]
     {
         assert_eq!(action[member], expected, "{action}");
     }
@@ -102,7 +105,10 @@ async fn a_replay_may_edit_the_request_and_the_earlier_one_is_kept() {
     let [first, second] = requests.as_slice() else { panic!("{requests:?}") };
     assert_eq!(second.target, "/v1/mended");
     assert_eq!(second.body, br#"{"n":2}"#.as_slice());
-    assert_eq!((second.header("authorization"), second.header("x-tenant")), (Some("Bearer canary-of-the-call"), Some("8")));
+    assert_eq!(
+        (second.header("authorization"), second.header("x-tenant")),
+        (Some("Bearer canary-of-the-call"), Some("8"))
+    );
     assert_eq!(first.header("x-request-key"), Some("k"));
     assert!(second.header("x-request-key").is_some_and(|key| key != "k"), "{second:?}");
     assert!(!call.to_string().contains("canary"), "{call}");
@@ -135,7 +141,8 @@ async fn an_edit_that_is_wrong_is_refused_with_its_places_and_changes_nothing() 
         answer.refuses(422, "unknown_field", action);
     }
     let path = format!("/v1/calls/{id}/replay");
-    let malformed = service.request_as("operator", Method::POST, &path).header("content-type", "application/json");
+    let malformed =
+        service.request_as("operator", Method::POST, &path).header("content-type", "application/json");
     Answer::to(malformed.body("{")).await.refuses(400, "malformed_json", "{");
     let text = service.request_as("operator", Method::POST, &path).body("again, please");
     Answer::to(text).await.refuses(415, "unsupported_media_type", "text");
@@ -151,7 +158,11 @@ async fn a_call_is_cancelled_or_resolved_once_with_the_note_of_who_did_it() {
             ("scheduled", service.submit(&in_an_hour(&format!("{action}-later"))).await),
         ] {
             let answer = act(&service, &id, action, &json!({ "note": "by hand" })).await;
-            assert_eq!((answer.status, &answer.body["status"]), (200, &json!(status)), "{action} {state}: {answer:?}");
+            assert_eq!(
+                (answer.status, &answer.body["status"]),
+                (200, &json!(status)),
+                "{action} {state}: {answer:?}"
+            );
             let call = service.call(&id).await;
             assert!(call["finished_at"].is_string() && call["review_reason"].is_null(), "{call}");
             let kept = &call["actions"][0];
@@ -194,7 +205,9 @@ async fn an_action_on_a_revision_that_is_not_the_present_one_is_412() {
     let edit = json!({ "request": { "path": "/status/422?again=1", "body": 1 } });
     let path = |action: &str| format!("/v1/calls/{id}/{action}");
     let conditional = |action: &str, tag: &str, wish: &Value| {
-        Answer::to(service.request_as("operator", Method::POST, &path(action)).header("if-match", tag).json(wish))
+        Answer::to(
+            service.request_as("operator", Method::POST, &path(action)).header("if-match", tag).json(wish),
+        )
     };
     assert_eq!(conditional("replay", "\"1\"", &edit).await.status, 200);
     service.call_in(&id, "review").await;

@@ -53,7 +53,8 @@ async fn every_outcome_is_told_once_under_its_status_and_endpoint() {
     assert_eq!(event.properties.content_type().as_ref().unwrap().as_str(), "application/json");
     is_event_of(&event.json(), &done, &json!({ "review_reason": null, "attempts": 2, "last_error": null }));
 
-    let document = json!({ "endpoint": "patient", "idempotency_key": "refused", "request": { "path": "/status/422" } });
+    let document =
+        json!({ "endpoint": "patient", "idempotency_key": "refused", "request": { "path": "/status/422" } });
     let id = service.submit(&document).await;
     let review = service.call_in(&id, "review").await;
     let event = client.take_many(&all, 1).await.remove(0);
@@ -68,7 +69,11 @@ async fn every_outcome_is_told_once_under_its_status_and_endpoint() {
         assert_eq!(acted.status, 200, "{acted:?}");
         let event = client.take_many(&all, 1).await.remove(0);
         assert_eq!(event.routing_key, format!("call.{status}.sms"));
-        is_event_of(&event.json(), &acted.body, &json!({ "review_reason": null, "attempts": 0, "last_error": null }));
+        is_event_of(
+            &event.json(),
+            &acted.body,
+            &json!({ "review_reason": null, "attempts": 0, "last_error": null }),
+        );
     }
     let of_sms: Vec<String> =
         client.take_many(&of_sms, 3).await.into_iter().map(|event| event.routing_key).collect();
@@ -90,8 +95,12 @@ async fn a_superseded_call_is_told_of() {
         document["entity"] = json!({ "key": "deal", "version": version });
         ids.push(service.submit(&document).await);
     }
-    let mut told: Vec<String> =
-        client.take_many(&superseded, 2).await.iter().map(|event| event.json()["call"].as_str().unwrap().to_owned()).collect();
+    let mut told: Vec<String> = client
+        .take_many(&superseded, 2)
+        .await
+        .iter()
+        .map(|event| event.json()["call"].as_str().unwrap().to_owned())
+        .collect();
     told.sort();
     assert_eq!(told, {
         let mut expected = ids[..2].to_vec();
@@ -182,7 +191,8 @@ async fn a_review_that_begins_while_the_broker_is_away_is_told_when_it_is_back()
     let service = Setup::rabbitmq_at(broker.url()).await.start().await;
     broker.stop().await;
     wait_for("the service notices", || async {
-        (service.get("/readyz").await.body == json!({ "status": "degraded", "away": ["broker"] })).then_some(())
+        (service.get("/readyz").await.body == json!({ "status": "degraded", "away": ["broker"] }))
+            .then_some(())
     })
     .await;
     let id = service.submit(&keyed("k", "/status/422")).await;

@@ -36,7 +36,11 @@ async fn a_call_that_has_failed_before_waits_for_its_first_rung() {
     for failure in [failure, json!({}), json!({ "ambiguous": true })] {
         let document = json!({ "endpoint": "patient", "request": { "path": "/ok" }, "failure": failure });
         let answer = service.post("/v1/calls", &document).await;
-        assert_eq!((&answer.body["status"], &answer.body["rung"]), (&json!("scheduled"), &json!(1)), "{answer:?}");
+        assert_eq!(
+            (&answer.body["status"], &answer.body["rung"]),
+            (&json!("scheduled"), &json!(1)),
+            "{answer:?}"
+        );
         let wait = time(&answer.body["due_at"]).since(time(&answer.body["created_at"]));
         assert_eq!(wait, Duration::from_secs(1), "{answer:?}");
         let shown = &answer.body["failure"];
@@ -51,12 +55,13 @@ async fn a_call_that_has_failed_before_waits_for_its_first_rung() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_nobody_knows_goes_to_review_where_it_may_not_be_repeated() {
     let service = Setup::embedded().start().await;
-    let document = |ambiguous: bool| {
-        json!({ "endpoint": "careful", "request": { "path": "/ok" }, "failure": { "ambiguous": ambiguous } })
-    };
+    let document = |ambiguous: bool| json!({ "endpoint": "careful", "request": { "path": "/ok" }, "failure": { "ambiguous": ambiguous } });
     let answer = service.post("/v1/calls", &document(true)).await;
     assert_eq!((answer.status, &answer.body["status"]), (202, &json!("review")), "{answer:?}");
-    assert_eq!((&answer.body["review_reason"], &answer.body["attempts_made"]), (&json!("ambiguous"), &json!(0)));
+    assert_eq!(
+        (&answer.body["review_reason"], &answer.body["attempts_made"]),
+        (&json!("ambiguous"), &json!(0))
+    );
     assert_eq!(service.third_party.summary().requests, 0);
     let known = service.submit(&document(false)).await;
     service.call_in(&known, "succeeded").await;
@@ -94,11 +99,13 @@ async fn a_deadline_defaults_to_a_week_and_is_kept_as_given() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_deadline_passes_while_it_waits_goes_to_review() {
-    let service = Setup::embedded().with("[endpoints.slow]\nbase_url = \"{third_party}\"\nladder = [\"1h\"]\n").start().await;
+    let service = Setup::embedded()
+        .with("[endpoints.slow]\nbase_url = \"{third_party}\"\nladder = [\"1h\"]\n")
+        .start()
+        .await;
     let id = {
         let deadline = in_ms(1_200);
-        let document =
-            json!({ "endpoint": "slow", "request": { "path": "/status/503" }, "deadline": deadline, "idempotency_key": "k" });
+        let document = json!({ "endpoint": "slow", "request": { "path": "/status/503" }, "deadline": deadline, "idempotency_key": "k" });
         service.submit(&document).await
     };
     let call = service.call_in(&id, "review").await;
@@ -113,17 +120,27 @@ const ODD_BODY: &str = "{ \"z\" : 12345678901234567890123456789 ,\n\t\"a\":1.10,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_json_body_leaves_byte_for_byte_as_it_came() {
     let service = Setup::embedded().start().await;
-    for (key, body) in
-        [("odd", ODD_BODY), ("text", "\" a \\u0041 \""), ("number", "1.0"), ("null", "null"), ("list", "[1, 2 ,3]")]
-    {
-        let text = format!(r#"{{"endpoint":"sms","idempotency_key":"{key}","request":{{"path":"/ok","body":  {body} }}}}"#);
+    for (key, body) in [
+        ("odd", ODD_BODY),
+        ("text", "\" a \\u0041 \""),
+        ("number", "1.0"),
+        ("null", "null"),
+        ("list", "[1, 2 ,3]"),
+    ] {
+        let text = format!(
+            r#"{{"endpoint":"sms","idempotency_key":"{key}","request":{{"path":"/ok","body":  {body} }}}}"#
+        );
         let answer = service.post_text("/v1/calls", text).await;
         service.call_in(&answer.id(), "succeeded").await;
         let seen = service.seen(key).remove(0);
         assert_eq!(std::str::from_utf8(&seen.body).unwrap(), body);
         assert_eq!(seen.header("content-type"), Some("application/json"));
         // It is shown as it is, too.
-        let shown = service.request_as("tester", Method::GET, &format!("/v1/calls/{}", answer.id())).send().await.unwrap();
+        let shown = service
+            .request_as("tester", Method::GET, &format!("/v1/calls/{}", answer.id()))
+            .send()
+            .await
+            .unwrap();
         assert!(shown.text().await.unwrap().contains(body), "{key}");
     }
 }
@@ -172,11 +189,18 @@ async fn every_attempt_carries_the_calls_headers_the_endpoints_and_one_key() {
         ] {
             assert_eq!(request.header(name), Some(value), "{name} in {request:?}");
         }
-        assert!(request.header("user-agent").is_some_and(|agent| agent.starts_with("redial/")), "{request:?}");
+        assert!(
+            request.header("user-agent").is_some_and(|agent| agent.starts_with("redial/")),
+            "{request:?}"
+        );
     }
     for attempt in call["attempts"].as_array().unwrap() {
         let headers = &attempt["request"]["headers"];
-        assert_eq!((&headers["x-tenant"], &headers["idempotency-key"]), (&json!("7"), &json!("k")), "{headers}");
+        assert_eq!(
+            (&headers["x-tenant"], &headers["idempotency-key"]),
+            (&json!("7"), &json!("k")),
+            "{headers}"
+        );
         for secret in ["x-api-key", "authorization", "x-region"] {
             assert_eq!(headers[secret], "[redacted]", "{headers}");
         }
@@ -190,14 +214,18 @@ async fn secrets_are_shown_nowhere() {
     let events = client.listen(&service.names().events(), "#").await;
     let secret = json!({ "authorization": "Bearer canary-of-the-call", "cookie": "canary-of-the-call" });
     // What a third party repeats of the call's own headers is its answer; the endpoint's secrets are masked even there.
-    for (path, headers) in
-        [("/echo", json!({})), ("/echo?status=422", json!({})), ("/ok", secret.clone()), ("/status/422", secret)]
-    {
+    for (path, headers) in [
+        ("/echo", json!({})),
+        ("/echo?status=422", json!({})),
+        ("/ok", secret.clone()),
+        ("/status/422", secret),
+    ] {
         let mut document = keyed(path, path);
         document["request"]["headers"] = headers;
         let id = service.submit(&document).await;
         wait_for("the call has ended", || async {
-            Some(service.call(&id).await).filter(|call| call["status"] != "running" && call["attempts_made"] == 1)
+            Some(service.call(&id).await)
+                .filter(|call| call["status"] != "running" && call["attempts_made"] == 1)
         })
         .await;
         let mut shown = service.call(&id).await.to_string();
@@ -218,7 +246,8 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 async fn the_trace_of_the_publisher_is_passed_on() {
     let service = Setup::rabbitmq().await.start().await;
     let with_trace = |key: &str, trace: &str| {
-        let request = service.request_as("tester", Method::POST, "/v1/calls").header("traceparent", trace.to_owned());
+        let request =
+            service.request_as("tester", Method::POST, "/v1/calls").header("traceparent", trace.to_owned());
         Answer::to(request.json(&keyed(key, "/fail/1")))
     };
     let by_http = with_trace("http", TRACE).await.id();
@@ -227,8 +256,16 @@ async fn the_trace_of_the_publisher_is_passed_on() {
     let mut table = FieldTable::default();
     table.insert("traceparent".into(), AMQPValue::LongString(TRACE.into()));
     let properties = json_properties().with_headers(table);
-    client.publish(&service.names().submit(), "sms", properties, keyed("amqp", "/fail/1").to_string().as_bytes()).await;
-    wait_for("all have succeeded", || async { (service.count("status=succeeded").await == 3).then_some(()) }).await;
+    client
+        .publish(
+            &service.names().submit(),
+            "sms",
+            properties,
+            keyed("amqp", "/fail/1").to_string().as_bytes(),
+        )
+        .await;
+    wait_for("all have succeeded", || async { (service.count("status=succeeded").await == 3).then_some(()) })
+        .await;
     for (key, trace) in [("http", Some(TRACE)), ("amqp", Some(TRACE)), ("ignored", None)] {
         let seen = service.seen(key);
         assert_eq!(seen.len(), 2, "{key}");
@@ -242,11 +279,13 @@ async fn the_trace_of_the_publisher_is_passed_on() {
 async fn every_method_arrives_as_it_was_asked_for() {
     let service: Service = Setup::embedded().start().await;
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
-        let document =
-            json!({ "endpoint": "sms", "idempotency_key": method, "request": { "method": method, "path": "/v1/x?a=%20b&c" } });
+        let document = json!({ "endpoint": "sms", "idempotency_key": method, "request": { "method": method, "path": "/v1/x?a=%20b&c" } });
         let id = service.submit(&document).await;
         service.call_in(&id, "succeeded").await;
         let seen = service.seen(method).remove(0);
-        assert_eq!((seen.method.as_str(), seen.target.as_str(), seen.body.len()), (method, "/v1/x?a=%20b&c", 0));
+        assert_eq!(
+            (seen.method.as_str(), seen.target.as_str(), seen.body.len()),
+            (method, "/v1/x?a=%20b&c", 0)
+        );
     }
 }

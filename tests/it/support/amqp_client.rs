@@ -83,7 +83,8 @@ impl AmqpClient {
     /// How many messages wait in a queue; those that a consumer holds are not among them.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap();
+        let declared =
+            self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap();
         declared.message_count()
     }
 

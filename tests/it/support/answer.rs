@@ -58,6 +58,9 @@ impl Answer {
     /// Places and codes of all faults of a refusal.
     pub(crate) fn faults(&self) -> Vec<(&str, &str)> {
         let faults = self.body["faults"].as_array().map(Vec::as_slice).unwrap_or_default();
-        faults.iter().map(|fault| (fault["pointer"].as_str().unwrap(), fault["code"].as_str().unwrap())).collect()
+        faults
+            .iter()
+            .map(|fault| (fault["pointer"].as_str().unwrap(), fault["code"].as_str().unwrap()))
+            .collect()
     }
 }

@@ -33,7 +33,10 @@ const TOKENS: [(&str, &str); 5] = [
 pub(crate) const ENDPOINT_SECRET: &str = "canary-of-the-endpoint";
 /// The endpoints of every service, all played by its third party, and what is theirs alone.
 const ENDPOINTS: [(&str, &str); 3] = [
-    ("sms", r#"headers = { authorization = "Bearer canary-of-the-endpoint", x-region = "north-by-northwest" }"#),
+    (
+        "sms",
+        r#"headers = { authorization = "Bearer canary-of-the-endpoint", x-region = "north-by-northwest" }"#,
+    ),
     ("careful", r#"on_ambiguous = "review""#),
     ("patient", "ladder = [\"1s x2\"]\nidempotency_header = \"X-Request-Key\""),
 ];
@@ -64,7 +67,13 @@ impl Setup {
     }
 
     fn on(broker: Option<String>, place: Place) -> Self {
-        Self { broker, place, max_body: "1MiB", processes: vec![BTreeSet::from(Part::ALL)], more: String::new() }
+        Self {
+            broker,
+            place,
+            max_body: "1MiB",
+            processes: vec![BTreeSet::from(Part::ALL)],
+            more: String::new(),
+        }
     }
 
     /// With bodies up to this size.
@@ -179,7 +188,8 @@ impl Service {
 
     /// The answer to a text that is said to be JSON.
     pub(crate) async fn post_text(&self, path: &str, text: impl Into<reqwest::Body>) -> Answer {
-        let request = self.request_as("tester", Method::POST, path).header("content-type", "application/json");
+        let request =
+            self.request_as("tester", Method::POST, path).header("content-type", "application/json");
         Answer::to(request.body(text)).await
     }
 
