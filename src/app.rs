@@ -18,9 +18,9 @@ use crate::api::auth::{Role, Token};
 use crate::api::{Api, Health, Tokens};
 use crate::broker::{self, Broker, Names, Topology};
 use crate::call::{CallId, WorkerName};
-use crate::clock::{Timestamp, monotonic};
 use crate::callback::Callbacks;
 use crate::callback::guard::Reach;
+use crate::clock::{Timestamp, monotonic};
 use crate::config::settings::{CallbackAddresses, Declare, Engine, Migrate, Settings, Transport};
 use crate::delay::embedded::EmbeddedDelay;
 use crate::delay::rabbitmq::RabbitMqDelay;
@@ -97,7 +97,11 @@ impl App {
     /// # Errors
     /// The listener's address is taken, the ledger is another process's or cannot be migrated; also when `stop` is cancelled before
     /// the process is ready.
-    pub async fn start(settings: Settings, roles: &BTreeSet<Part>, stop: &CancellationToken) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: Settings,
+        roles: &BTreeSet<Part>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let listener = match roles.contains(&Part::Api) {
             true => Some(bind(settings.server.listen).await?),
             false => None,
@@ -184,7 +188,12 @@ impl App {
 
     fn desk(&self) -> Desk {
         let parts = &self.parts;
-        Desk::new(Arc::clone(&parts.ledger), Arc::clone(&parts.delay), parts.events.clone(), self.background.clone())
+        Desk::new(
+            Arc::clone(&parts.ledger),
+            Arc::clone(&parts.delay),
+            parts.events.clone(),
+            self.background.clone(),
+        )
     }
 
     /// Waits for the ledger, however long it is away, and brings its schema up to date.
@@ -204,7 +213,10 @@ impl App {
             match prepared.await {
                 Ok(()) => return Ok(()),
                 Err(error @ LedgerError::Away(_)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the ledger is away; waiting for it");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the ledger is away; waiting for it"
+                    );
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
                 }
@@ -251,7 +263,11 @@ impl App {
                 worker.consume(lane);
             }
             if parts.is_shared() {
-                self.background.spawn(report(Arc::clone(worker), Arc::clone(&parts.ledger), self.stop_background.clone()));
+                self.background.spawn(report(
+                    Arc::clone(worker),
+                    Arc::clone(&parts.ledger),
+                    self.stop_background.clone(),
+                ));
             }
         }
         if roles.contains(&Part::Sweeper) {
@@ -272,7 +288,10 @@ impl App {
             worker: parts.worker.clone(),
             events: parts.events.clone(),
             metrics: parts.metrics.clone(),
-            config: sweeper::Config { every: parts.settings.sweeper.every, grace: parts.settings.sweeper.grace },
+            config: sweeper::Config {
+                every: parts.settings.sweeper.every,
+                grace: parts.settings.sweeper.grace,
+            },
         });
         let outbox = Outbox {
             ledger: Arc::clone(&parts.ledger),
@@ -280,8 +299,12 @@ impl App {
             link: parts.link.clone(),
             metrics: parts.metrics.clone(),
         };
-        let callbacks =
-            Callbacks::new(reach(&parts.settings), Arc::clone(&parts.ledger), parts.link.clone(), parts.metrics.clone())?;
+        let callbacks = Callbacks::new(
+            reach(&parts.settings),
+            Arc::clone(&parts.ledger),
+            parts.link.clone(),
+            parts.metrics.clone(),
+        )?;
         let stop = &self.stop_background;
         self.background.spawn(callbacks.run(parts.events.callback_signal(), stop.clone()));
         self.background.spawn(Arc::clone(&sweeper).run(stop.clone()));
@@ -318,7 +341,10 @@ impl App {
             match worker.drain(left).await {
                 Drained::Clean => tracing::info!("every attempt is recorded"),
                 Drained::Abandoned(attempts) => {
-                    tracing::warn!(attempts, "attempts were given up; the sweeper closes them when their leases end");
+                    tracing::warn!(
+                        attempts,
+                        "attempts were given up; the sweeper closes them when their leases end"
+                    );
                 }
             }
         }
@@ -351,7 +377,9 @@ impl Parts {
         let link = Link::below(settings.server.public_url.as_deref().unwrap_or(&listening));
         let broker = start_broker(&settings, stop)?;
         let delay: Arc<dyn Delay> = match &broker {
-            Some(broker) => Arc::new(RabbitMqDelay::new(Arc::clone(broker), settings.tiers())),
+            Some(broker) => {
+                Arc::new(RabbitMqDelay::new(Arc::clone(broker), settings.tiers(), metrics.clone()))
+            }
             None => EmbeddedDelay::start(
                 &registry.lanes(),
                 settings.tiers(),
@@ -375,7 +403,19 @@ impl Parts {
             };
             Worker::new(settings.worker.name.clone().unwrap_or_else(worker_name), tools)
         });
-        Ok(Self { settings, registry, ledger, shared, broker, delay, worker, events, metrics, health: Health::default(), link })
+        Ok(Self {
+            settings,
+            registry,
+            ledger,
+            shared,
+            broker,
+            delay,
+            worker,
+            events,
+            metrics,
+            health: Health::default(),
+            link,
+        })
     }
 
     /// What is closed last. Everything else is dropped here, because the tasks that commit and publish end when nobody can ask
@@ -425,7 +465,10 @@ pub fn topology(settings: &Settings) -> anyhow::Result<Topology> {
 
 /// How the ledger of a configuration is opened.
 pub fn ledger_config(settings: &Settings) -> ledger::Config {
-    ledger::Config { url: settings.database.url.secret().clone(), connections_max: settings.database.max_connections }
+    ledger::Config {
+        url: settings.database.url.secret().clone(),
+        connections_max: settings.database.max_connections,
+    }
 }
 
 const fn reach(settings: &Settings) -> Reach {

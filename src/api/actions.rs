@@ -32,12 +32,19 @@ struct Wish {
 ///
 /// # Errors
 /// 404, 409 where the state does not allow it, 412 when somebody was faster, 422 for a bad edit.
-pub async fn replay(State(api): State<Arc<Api>>, operator: Operator, IdInPath(id): IdInPath, headers: HeaderMap, body: Body) -> Result<Response> {
+pub async fn replay(
+    State(api): State<Arc<Api>>,
+    operator: Operator,
+    IdInPath(id): IdInPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     let call = find(&api, id).await?;
     let wish = read_wish(&api, &headers, body, Some(&call.request)).await?;
     let order = Order::Replay { request: wish.request, new_key: wish.new_key };
     // An edit is made against the revision that was read here; somebody else's edit must not be lost under it.
-    let if_revision = if_match(&headers)?.or(matches!(order, Order::Replay { request: Some(_), .. }).then_some(call.revision));
+    let if_revision = if_match(&headers)?
+        .or(matches!(order, Order::Replay { request: Some(_), .. }).then_some(call.revision));
     act(&api, operator, call.id, wish.note, if_revision, order).await
 }
 
@@ -45,7 +52,13 @@ pub async fn replay(State(api): State<Arc<Api>>, operator: Operator, IdInPath(id
 ///
 /// # Errors
 /// 404, 409 where the state does not allow it, 412 when somebody was faster.
-pub async fn cancel(State(api): State<Arc<Api>>, operator: Operator, IdInPath(id): IdInPath, headers: HeaderMap, body: Body) -> Result<Response> {
+pub async fn cancel(
+    State(api): State<Arc<Api>>,
+    operator: Operator,
+    IdInPath(id): IdInPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     let wish = read_wish(&api, &headers, body, None).await?;
     act(&api, operator, id, wish.note, if_match(&headers)?, Order::Cancel).await
 }
@@ -54,12 +67,25 @@ pub async fn cancel(State(api): State<Arc<Api>>, operator: Operator, IdInPath(id
 ///
 /// # Errors
 /// 404, 409 where the state does not allow it, 412 when somebody was faster.
-pub async fn resolve(State(api): State<Arc<Api>>, operator: Operator, IdInPath(id): IdInPath, headers: HeaderMap, body: Body) -> Result<Response> {
+pub async fn resolve(
+    State(api): State<Arc<Api>>,
+    operator: Operator,
+    IdInPath(id): IdInPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     let wish = read_wish(&api, &headers, body, None).await?;
     act(&api, operator, id, wish.note, if_match(&headers)?, Order::Resolve).await
 }
 
-async fn act(api: &Api, operator: Operator, id: CallId, note: String, if_revision: Option<Revision>, order: Order) -> Result<Response> {
+async fn act(
+    api: &Api,
+    operator: Operator,
+    id: CallId,
+    note: String,
+    if_revision: Option<Revision>,
+    order: Order,
+) -> Result<Response> {
     let kind = order.kind();
     let action = OperatorAction { call: id, actor: operator.0.to_string(), note, if_revision, order };
     match api.desk.act(&action).await? {
@@ -70,7 +96,8 @@ async fn act(api: &Api, operator: Operator, id: CallId, note: String, if_revisio
             Err(Problem::new(StatusCode::CONFLICT, "not_allowed_in_this_state", detail))
         }
         Acted::Outdated(revision) => {
-            let detail = format!("the call is at revision {} by now; look at it and decide again", revision.get());
+            let detail =
+                format!("the call is at revision {} by now; look at it and decide again", revision.get());
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "outdated_revision", detail))
         }
     }
@@ -98,7 +125,11 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Revision>> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse().ok());
     let number = number.ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid_if_match", "If-Match takes one revision number in quotes, as in \"3\"")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_if_match",
+            "If-Match takes one revision number in quotes, as in \"3\"",
+        )
     })?;
     Ok(Some(Revision::new(number)))
 }
@@ -123,7 +154,11 @@ async fn read_wish(api: &Api, headers: &HeaderMap, body: Body, present: Option<&
 
 fn read_fields(object: &mut Object<'_>, present: Option<&Request>, faults: &mut Faults) -> Wish {
     let note = object.name("note", faults, |text| {
-        if text.len() <= NOTE_BYTES_MAX { Ok(text.to_owned()) } else { Err(format!("must be at most {NOTE_BYTES_MAX} bytes long")) }
+        if text.len() <= NOTE_BYTES_MAX {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("must be at most {NOTE_BYTES_MAX} bytes long"))
+        }
     });
     let mut wish = Wish { note: note.unwrap_or_default(), ..Wish::default() };
     if let Some(present) = present {

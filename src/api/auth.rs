@@ -57,15 +57,25 @@ impl Tokens {
             scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
         });
         let Some(given) = given else {
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, "token_missing", "send a token: Authorization: Bearer <token>"));
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "token_missing",
+                "send a token: Authorization: Bearer <token>",
+            ));
         };
         // Every token is compared, each in constant time, so that the time taken says nothing about which came close.
         let hash: [u8; 32] = Sha256::digest(given).into();
-        let matching = self.0.iter().fold(None, |found, token| {
-            if bool::from(token.sha256.ct_eq(&hash)) { Some(token) } else { found }
-        });
+        let matching =
+            self.0.iter().fold(
+                None,
+                |found, token| {
+                    if bool::from(token.sha256.ct_eq(&hash)) { Some(token) } else { found }
+                },
+            );
         match matching {
-            None => Err(Problem::new(StatusCode::UNAUTHORIZED, "token_unknown", "this token is not configured")),
+            None => {
+                Err(Problem::new(StatusCode::UNAUTHORIZED, "token_unknown", "this token is not configured"))
+            }
             Some(token) if token.roles.contains(&role) => Ok(token.name.clone()),
             Some(token) => {
                 let detail = format!("the token {} does not have the role {role}", token.name);
@@ -116,7 +126,10 @@ mod tests {
             sha256: Sha256::digest(text).into(),
             roles: roles.to_vec(),
         };
-        Tokens::new(vec![token("billing", "secret-1", &[Role::Submit]), token("ops", "secret-2", &[Role::View, Role::Operate])])
+        Tokens::new(vec![
+            token("billing", "secret-1", &[Role::Submit]),
+            token("ops", "secret-2", &[Role::View, Role::Operate]),
+        ])
     }
 
     #[test]

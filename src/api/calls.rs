@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::Api;
 use super::auth::Viewer;
+use super::cursor;
 use super::problem::{Problem, Result};
 use super::render::CallView;
-use super::cursor;
 use crate::call::{CallId, EndpointName, Publisher, ReviewReason, Status, TagKey};
 use crate::clock::Timestamp;
 use crate::ledger::Filter;
@@ -23,7 +23,11 @@ use crate::limits::{NAME_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 ///
 /// # Errors
 /// 400 for a parameter that cannot be read.
-pub async fn list(State(api): State<Arc<Api>>, _: Viewer, Query(parameters): Query<Vec<(String, String)>>) -> Result<Response> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    _: Viewer,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response> {
     let page = Page::read(&parameters)?;
     let mut calls = api.ledger.list(&page.filter, page.before, page.limit + 1).await?;
     let more = calls.len() > page.limit;
@@ -76,7 +80,8 @@ struct Page {
 
 impl Page {
     fn read(parameters: &[(String, String)]) -> Result<Self> {
-        let mut page = Self { filter: Filter::default(), before: None, limit: PAGE_DEFAULT, stamp: String::new() };
+        let mut page =
+            Self { filter: Filter::default(), before: None, limit: PAGE_DEFAULT, stamp: String::new() };
         let mut cursor_text = None;
         for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
             match name.as_str() {
@@ -90,7 +95,9 @@ impl Page {
         }
         if let Some(text) = cursor_text {
             let before = cursor::read(text, &page.stamp);
-            page.before = Some(before.ok_or_else(|| bad("cursor", "must be the next_cursor of a list with the same conditions"))?);
+            page.before = Some(before.ok_or_else(|| {
+                bad("cursor", "must be the next_cursor of a list with the same conditions")
+            })?);
         }
         Ok(page)
     }
@@ -100,18 +107,32 @@ impl Page {
         match name {
             "status" => {
                 for status in value.split(',') {
-                    filter.statuses.push(Status::parse(status).ok_or_else(|| bad(name, &format!("must be of {}", Status::allowed())))?);
+                    filter.statuses.push(
+                        Status::parse(status)
+                            .ok_or_else(|| bad(name, &format!("must be of {}", Status::allowed())))?,
+                    );
                 }
             }
-            "endpoint" => filter.endpoint = Some(EndpointName::parse(value).map_err(|error| bad(name, &error.to_string()))?),
-            "publisher" => filter.publisher = Some(Publisher::parse(value).map_err(|error| bad(name, &error.to_string()))?),
+            "endpoint" => {
+                filter.endpoint =
+                    Some(EndpointName::parse(value).map_err(|error| bad(name, &error.to_string()))?)
+            }
+            "publisher" => {
+                filter.publisher =
+                    Some(Publisher::parse(value).map_err(|error| bad(name, &error.to_string()))?)
+            }
             "reason" => {
                 let reason = ReviewReason::parse(value);
-                filter.reason = Some(reason.ok_or_else(|| bad(name, &format!("must be one of {}", ReviewReason::allowed())))?);
+                filter.reason = Some(
+                    reason
+                        .ok_or_else(|| bad(name, &format!("must be one of {}", ReviewReason::allowed())))?,
+                );
             }
             "from" => filter.from = Some(read_time(name, value)?),
             "to" => filter.to = Some(read_time(name, value)?),
-            "q" if value.len() <= NAME_BYTES_MAX && !value.contains('\0') => filter.text = Some(value.to_owned()),
+            "q" if value.len() <= NAME_BYTES_MAX && !value.contains('\0') => {
+                filter.text = Some(value.to_owned())
+            }
             "q" => return Err(bad(name, "must be at most 255 bytes without U+0000")),
             _ => {
                 let key = name.strip_prefix("tag.").ok_or_else(|| unknown_parameter(name))?;
@@ -129,7 +150,8 @@ fn read_limit(value: &str) -> Result<usize> {
 }
 
 fn read_time(name: &str, value: &str) -> Result<Timestamp> {
-    Timestamp::parse_rfc3339(value).ok_or_else(|| bad(name, "must be a time in RFC 3339, as in 2026-11-21T10:00:00Z"))
+    Timestamp::parse_rfc3339(value)
+        .ok_or_else(|| bad(name, "must be a time in RFC 3339, as in 2026-11-21T10:00:00Z"))
 }
 
 fn bad(name: &str, sentence: &str) -> Problem {
@@ -148,13 +170,20 @@ mod tests {
     use super::*;
 
     fn read(parameters: &[(&str, &str)]) -> Result<Page> {
-        let owned: Vec<(String, String)> = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let owned: Vec<(String, String)> =
+            parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Page::read(&owned)
     }
 
     #[test]
     fn conditions_are_read_and_hold_together() {
-        let page = read(&[("status", "review,scheduled"), ("tag.order", "7"), ("from", "2026-11-21T10:00:00Z"), ("limit", "7")]).unwrap();
+        let page = read(&[
+            ("status", "review,scheduled"),
+            ("tag.order", "7"),
+            ("from", "2026-11-21T10:00:00Z"),
+            ("limit", "7"),
+        ])
+        .unwrap();
         assert_eq!(page.filter.statuses, [Status::Review, Status::Scheduled]);
         assert_eq!(page.filter.tags[0].1, "7");
         assert_eq!(page.limit, 7);
@@ -163,8 +192,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         for (name, value) in [
-            ("status", "lost"), ("limit", "0"), ("limit", "-1"), ("limit", "1000000000"), ("from", "today"), ("endpoint", "A"),
-            ("reason", "bored"), ("cursor", "AAAA"), ("tag.", "x"), ("sort", "asc"),
+            ("status", "lost"),
+            ("limit", "0"),
+            ("limit", "-1"),
+            ("limit", "1000000000"),
+            ("from", "today"),
+            ("endpoint", "A"),
+            ("reason", "bored"),
+            ("cursor", "AAAA"),
+            ("tag.", "x"),
+            ("sort", "asc"),
         ] {
             assert!(read(&[(name, value)]).is_err(), "{name}={value}");
         }

@@ -26,7 +26,11 @@ pub fn read(cursor: &str, filter: &str) -> Option<CallId> {
 }
 
 fn checksum(last: CallId, filter: &str) -> [u8; CHECKSUM_BYTES] {
-    let digest = Sha256::new().chain_update(b"redial-cursor").chain_update(last.uuid().as_bytes()).chain_update(filter).finalize();
+    let digest = Sha256::new()
+        .chain_update(b"redial-cursor")
+        .chain_update(last.uuid().as_bytes())
+        .chain_update(filter)
+        .finalize();
     let mut checksum = [0; CHECKSUM_BYTES];
     checksum.copy_from_slice(&digest[..CHECKSUM_BYTES]);
     checksum

@@ -50,7 +50,9 @@ pub async fn alive() -> impl IntoResponse {
 
 /// 200 when calls are taken and made, also without RabbitMQ; 503 while starting, draining, or without the ledger.
 pub async fn ready(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let unready = |status: &str, away: &[&str]| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": status, "away": away })));
+    let unready = |status: &str, away: &[&str]| {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": status, "away": away })))
+    };
     if let Some(hindrance) = api.health.hindrance() {
         return unready(hindrance, &[]);
     }

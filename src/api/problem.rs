@@ -108,11 +108,22 @@ impl From<LedgerError> for Problem {
         match error {
             LedgerError::Refused(_) | LedgerError::Corrupt(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the ledger refused a request");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the ledger refused this request; the log says why")
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "the ledger refused this request; the log says why",
+                )
             }
-            LedgerError::Away(_) | LedgerError::Migration(_) | LedgerError::Occupied(_) | LedgerError::BadUrl(_) => {
+            LedgerError::Away(_)
+            | LedgerError::Migration(_)
+            | LedgerError::Occupied(_)
+            | LedgerError::BadUrl(_) => {
                 tracing::warn!(%error, "a request could not be served");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_away", "the ledger cannot be reached; nothing is confirmed, try again")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "ledger_away",
+                    "the ledger cannot be reached; nothing is confirmed, try again",
+                )
             }
         }
     }

@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::call::attempt::{Answer, SentRequest};
 use crate::call::request::{REDACTED, is_secret_header};
-use crate::call::{Action, Attempt, Body, Call, Failure, Headers, LateResult, Outcome, PastRevision, Request, State};
+use crate::call::{
+    Action, Attempt, Body, Call, Failure, Headers, LateResult, Outcome, PastRevision, Request, State,
+};
 use crate::ledger::CallStory;
 
 /// A call, with its story where one is shown.
@@ -174,7 +176,10 @@ impl From<&Call> for CallView {
             attempts_made: call.attempts_made.get(),
             due_at,
             deadline: call.deadline.to_string(),
-            entity: call.entity.as_ref().map(|entity| EntityView { key: entity.key.to_string(), version: entity.version }),
+            entity: call
+                .entity
+                .as_ref()
+                .map(|entity| EntityView { key: entity.key.to_string(), version: entity.version }),
             tags: call.tags.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
             callback_url: call.callback_url.as_ref().map(ToString::to_string),
             failure: call.failure.as_ref().map(FailureView::from),
@@ -227,7 +232,13 @@ impl From<&Request> for RequestView {
             }
             Body::Bytes(bytes) => (None, Some(STANDARD.encode(bytes))),
         };
-        Self { method: request.method.as_str(), path: request.path.as_str().to_owned(), headers: shown_headers(&request.headers), body, body_base64 }
+        Self {
+            method: request.method.as_str(),
+            path: request.path.as_str().to_owned(),
+            headers: shown_headers(&request.headers),
+            body,
+            body_base64,
+        }
     }
 }
 
@@ -348,6 +359,12 @@ impl From<&Answer> for ResponseView {
     fn from(answer: &Answer) -> Self {
         let (text, body_base64) = shown_body(answer);
         let body = text.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
-        Self { status: answer.status, headers: joined(&answer.headers), body, body_base64, body_bytes: answer.body_bytes }
+        Self {
+            status: answer.status,
+            headers: joined(&answer.headers),
+            body,
+            body_base64,
+            body_bytes: answer.body_bytes,
+        }
     }
 }

@@ -69,7 +69,9 @@ pub async fn show(State(api): State<Arc<Api>>, _: Viewer) -> Result<Json<Value>>
     let waiting: Map<String, Value> = totals
         .waiting
         .iter()
-        .map(|(endpoint, scheduled, due)| (endpoint.to_string(), json!({ "scheduled": scheduled, "due": due })))
+        .map(|(endpoint, scheduled, due)| {
+            (endpoint.to_string(), json!({ "scheduled": scheduled, "due": due }))
+        })
         .collect();
     // Depths count messages; without the broker there is nothing to count.
     let depths = api.delay.depths().await.ok();

@@ -36,7 +36,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// A problem document: 400 not readable, 413, 415, 422 readable but wrong, 503 without the ledger.
-pub async fn one(State(api): State<Arc<Api>>, submitter: Submitter, headers: HeaderMap, body: Body) -> Result<Response> {
+pub async fn one(
+    State(api): State<Arc<Api>>,
+    submitter: Submitter,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     let bytes = read_json(&api, &headers, body).await?;
     let wait = preferred_wait(&headers)?;
     let until = wait.map(|wait| Instant::now() + wait);
@@ -50,7 +55,9 @@ pub async fn one(State(api): State<Arc<Api>>, submitter: Submitter, headers: Hea
         Received::Known(id) => (StatusCode::OK, Json(CallView::from(&find(&api, id).await?))).into_response(),
         Received::KeyReused(id) => return Err(key_reused(id)),
     };
-    if let Some(applied) = wait.and_then(|wait| HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok()) {
+    if let Some(applied) =
+        wait.and_then(|wait| HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok())
+    {
         response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)
@@ -60,7 +67,12 @@ pub async fn one(State(api): State<Arc<Api>>, submitter: Submitter, headers: Hea
 ///
 /// # Errors
 /// A problem document if the list itself cannot be read; faults of single documents stand in their results.
-pub async fn batch(State(api): State<Arc<Api>>, submitter: Submitter, headers: HeaderMap, body: Body) -> Result<Response> {
+pub async fn batch(
+    State(api): State<Arc<Api>>,
+    submitter: Submitter,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     let bytes = read_json(&api, &headers, body).await?;
     let documents = read_list(&bytes)?;
     let mut results: Vec<Option<Value>> = Vec::with_capacity(documents.len());
@@ -94,17 +106,21 @@ fn read_list(bytes: &[u8]) -> Result<Vec<&RawValue>> {
         #[serde(borrow)]
         calls: Vec<&'a RawValue>,
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| wrong(StatusCode::BAD_REQUEST, "malformed_json", format!("the text is not UTF-8: {error}")))?;
-    let raw: &RawValue = serde_json::from_str(text)
-        .map_err(|error| wrong(StatusCode::BAD_REQUEST, "malformed_json", format!("the text is not JSON: {error}")))?;
-    let list = serde_json::from_str(raw.get()).or_else(|_| serde_json::from_str::<Wrapped<'_>>(raw.get()).map(|wrapped| wrapped.calls));
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        wrong(StatusCode::BAD_REQUEST, "malformed_json", format!("the text is not UTF-8: {error}"))
+    })?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
+        wrong(StatusCode::BAD_REQUEST, "malformed_json", format!("the text is not JSON: {error}"))
+    })?;
+    let list = serde_json::from_str(raw.get())
+        .or_else(|_| serde_json::from_str::<Wrapped<'_>>(raw.get()).map(|wrapped| wrapped.calls));
     let list: Vec<&RawValue> = list.map_err(|_| {
         let detail = "a batch is a JSON array of submissions, or {\"calls\": [...]}";
         wrong(StatusCode::UNPROCESSABLE_ENTITY, "wrong_type", detail.to_owned())
     })?;
     if list.is_empty() || list.len() > SUBMISSION_BATCH_MAX {
-        let detail = format!("a batch has 1 to {SUBMISSION_BATCH_MAX} submissions; this one has {}", list.len());
+        let detail =
+            format!("a batch has 1 to {SUBMISSION_BATCH_MAX} submissions; this one has {}", list.len());
         return Err(wrong(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail));
     }
     Ok(list)
@@ -130,9 +146,17 @@ fn problem_result(problem: &Problem) -> Value {
     json!({ "status": problem.status().as_u16(), "problem": problem.to_value() })
 }
 
-async fn plan(api: &Api, publisher: &Publisher, headers: &HeaderMap, bytes: &[u8], until: Option<Instant>) -> Result<Placement> {
-    let trace_parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(submission::trace_parent);
-    let envelope = Envelope { publisher: publisher.clone(), fallback_key: None, trace_parent, now: Timestamp::now() };
+async fn plan(
+    api: &Api,
+    publisher: &Publisher,
+    headers: &HeaderMap,
+    bytes: &[u8],
+    until: Option<Instant>,
+) -> Result<Placement> {
+    let trace_parent =
+        headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(submission::trace_parent);
+    let envelope =
+        Envelope { publisher: publisher.clone(), fallback_key: None, trace_parent, now: Timestamp::now() };
     let (submission, endpoint) = submission::read(bytes, envelope, &api.registry)?;
     Ok(match until {
         None => api.intake.plan(submission, endpoint),
@@ -145,7 +169,8 @@ async fn plan(api: &Api, publisher: &Publisher, headers: &HeaderMap, bytes: &[u8
 
 /// Reads the body of a request that must be JSON and fit.
 pub(super) async fn read_json(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_json(content_type) {
         let detail = format!("content-type is {content_type:?}; application/json is allowed");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
@@ -167,18 +192,32 @@ async fn read_body(api: &Api, body: Body) -> Result<Bytes> {
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, "body_broken", format!("the body broke off: {error}"))),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive within 30 s")),
+        Ok(Err(error)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "body_broken", format!("the body broke off: {error}")))
+        }
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_too_slow",
+            "the body did not arrive within 30 s",
+        )),
     }
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is longer than {limit} bytes"))
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("the body is longer than {limit} bytes"),
+    )
 }
 
 /// `Prefer: wait=10` (RFC 7240, 4.3), in whole seconds.
 fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>> {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';']));
+    let preferences = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']));
     for preference in preferences {
         let Some((name, value)) = preference.split_once('=') else { continue };
         if !name.trim().eq_ignore_ascii_case("wait") {
@@ -186,7 +225,11 @@ fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>> {
         }
         return match value.trim().trim_matches('"').parse() {
             Ok(seconds) => Ok(Some(Duration::from_secs(seconds).min(PREFER_WAIT_MAX))),
-            Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_preference", "Prefer: wait=N takes a whole number of seconds")),
+            Err(_) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_preference",
+                "Prefer: wait=N takes a whole number of seconds",
+            )),
         };
     }
     Ok(None)
@@ -231,7 +274,8 @@ fn accepted(call: &Call) -> Response {
 }
 
 fn key_reused(id: CallId) -> Problem {
-    let detail = format!("this publisher used the idempotency key for a different document before: call {id}");
+    let detail =
+        format!("this publisher used the idempotency key for a different document before: call {id}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
 }
 

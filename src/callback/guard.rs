@@ -90,7 +90,8 @@ impl Resolve for GuardedResolver {
         let reach = self.0;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> = found.into_iter().filter(|address| reach.allows(address.ip())).collect();
+            let allowed: Vec<SocketAddr> =
+                found.into_iter().filter(|address| reach.allows(address.ip())).collect();
             if allowed.is_empty() {
                 return Err(format!("{} leads to no address that may be called back", name.as_str()).into());
             }
@@ -115,13 +116,43 @@ mod tests {
 
     #[test]
     fn only_the_public_internet_is_public() {
-        for address in ["1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"] {
+        for address in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::1",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
         for address in [
-            "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
-            "240.0.0.1", "192.0.0.1", "198.18.0.1", "203.0.113.1", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1",
-            "2001::1", "::ffff:127.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "203.0.113.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "2001:db8::1",
+            "2001::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
@@ -129,7 +160,14 @@ mod tests {
 
     #[test]
     fn literal_addresses_are_looked_at_in_every_spelling() {
-        for url in ["http://127.0.0.1/", "http://2130706433/", "http://0x7f000001/", "http://127.1/", "http://[::ffff:127.0.0.1]/", "http://%31%32%37.0.0.1/"] {
+        for url in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://127.1/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://%31%32%37.0.0.1/",
+        ] {
             assert!(is_refused_literal(&url.parse().unwrap(), Reach::Public), "{url}");
             assert!(!is_refused_literal(&url.parse().unwrap(), Reach::Anywhere), "{url}");
         }

@@ -118,6 +118,10 @@ impl Callbacks {
             .body(event_json(&notice.event, &self.link));
         // `without_url`: a URL may hold a token of the publisher's.
         let response = post.send().await.map_err(|error| error.without_url().to_string())?;
-        if response.status().is_success() { Ok(()) } else { Err(format!("it answered {}", response.status().as_u16())) }
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("it answered {}", response.status().as_u16()))
+        }
     }
 }

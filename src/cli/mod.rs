@@ -86,6 +86,9 @@ pub type Outcome = Result<ExitCode, Failure>;
 /// Runs the program.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
+    if matches!(command, Command::Serve(_)) {
+        roomy_stacks();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -104,6 +107,27 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Stacks of all threads, in bytes: reserved, not used.
+const STACK_BYTES: &str = "536870912";
+
+/// Begins anew with roomy stacks, unless they are. lapin reads header tables recursively: a message whose headers are nested as deep
+/// as one frame can hold would overflow a stack of the usual 2 MiB and end the process, and again after every redelivery.
+fn roomy_stacks() {
+    use std::os::unix::process::CommandExt as _;
+
+    const VARIABLE: &str = "RUST_MIN_STACK";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    // It only returns if it failed; the process then serves as it is.
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, STACK_BYTES)
+        .exec();
+    eprintln!("warning: the program could not begin anew with roomy stacks: {error}");
 }
 
 async fn run(command: Command) -> Outcome {
@@ -140,7 +164,8 @@ fn start_log(settings: &Settings) {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
-    let filter = std::env::var("REDIAL_LOG").unwrap_or_else(|_| format!("warn,lapin=off,redial={}", settings.log.level));
+    let filter = std::env::var("REDIAL_LOG")
+        .unwrap_or_else(|_| format!("warn,lapin=off,redial={}", settings.log.level));
     if let Err(sentence) = telemetry::log_to_stderr(format, &filter) {
         eprintln!("warning: {sentence}");
     }

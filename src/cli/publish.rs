@@ -40,9 +40,14 @@ pub async fn run(args: PublishArgs) -> Outcome {
         return Err(anyhow::anyhow!("broker.url is embedded: there is no exchange to publish to").into());
     };
     let stop = signals::stop_on_signal();
-    let config = broker::Config { address, connection_name: "redial publish".to_owned(), declare: broker::Declare::Never };
+    let config = broker::Config {
+        address,
+        connection_name: "redial publish".to_owned(),
+        declare: broker::Declare::Never,
+    };
     let broker = Broker::start(config, app::topology(&settings)?, stop.clone());
-    let endpoints: Vec<EndpointName> = settings.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let endpoints: Vec<EndpointName> =
+        settings.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let published = tokio::select! {
         published = publish_all(&args, &broker, &endpoints) => published,
         () = stop.cancelled() => Ok(()),
@@ -68,7 +73,11 @@ async fn publish_all(args: &PublishArgs, broker: &Broker, endpoints: &[EndpointN
             "request": { "method": "POST", "path": path, "body": { "number": number } },
             "tags": { "source": "redial-publish" },
         });
-        let message = Message::json(broker.topology().names.submit(), endpoint.as_str(), document.to_string().into_bytes());
+        let message = Message::json(
+            broker.topology().names.submit(),
+            endpoint.as_str(),
+            document.to_string().into_bytes(),
+        );
         publish_one(broker, message).await;
     }
     Ok(())
@@ -79,7 +88,8 @@ async fn publish_one(broker: &Broker, message: Message) {
     loop {
         match broker.publish(vec![message.clone()]).await.first() {
             Some(Published::Confirmed) => return,
-            Some(Published::Unroutable | Published::Refused | Published::Unknown | Published::Away) | None => {
+            Some(Published::Unroutable | Published::Refused | Published::Unknown | Published::Away)
+            | None => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

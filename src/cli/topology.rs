@@ -50,7 +50,10 @@ async fn apply(settings: &Settings) -> Outcome {
         println!("{}: refused ({}): {}", refusal.object, refusal.code, refusal.text);
     }
     let declared = topology.exchanges.len() + topology.queues.len();
-    println!("{} of {declared} exchanges and queues are as they should be", declared.saturating_sub(refusals.len()));
+    println!(
+        "{} of {declared} exchanges and queues are as they should be",
+        declared.saturating_sub(refusals.len())
+    );
     Ok(if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -74,7 +77,8 @@ async fn verify(settings: &Settings) -> Outcome {
 }
 
 fn connect(settings: &Settings) -> Result<(Address, Admin), Failure> {
-    let address = app::broker_address(settings)?.context("broker.url is embedded: there is no RabbitMQ to ask")?;
+    let address =
+        app::broker_address(settings)?.context("broker.url is embedded: there is no RabbitMQ to ask")?;
     let admin = Admin::new(&address, "redial topology");
     Ok((address, admin))
 }

@@ -9,8 +9,8 @@ use secrecy::ExposeSecret as _;
 use super::fault::{Complaint, Place};
 use super::reference::Secret;
 use super::settings::{
-    BaseTiers, Broker, CallbackAddresses, Callbacks, Database, Declare, Engine, Log, LogFormat, LogLevel, Migrate, Prefix, RabbitMq, Role,
-    SecretUrl, Server, Sweeper, Token, Transport, Worker,
+    BaseTiers, Broker, CallbackAddresses, Callbacks, Database, Declare, Engine, Log, LogFormat, LogLevel,
+    Migrate, Prefix, RabbitMq, Role, SecretUrl, Server, Sweeper, Token, Transport, Worker,
 };
 use super::table::{Placed, Table};
 use super::value;
@@ -46,7 +46,10 @@ pub(super) fn server(table: &mut Table<'_>) -> (Option<Placed<SocketAddr>>, Opti
         ),
     );
     let max_body = table.required("max_body", value::bytes(BODY_BYTES_MIN..=BODY_BYTES_MAX));
-    let public_url = table.optional("public_url", value::parsed(public_url, "an http:// or https:// URL without user, query and fragment"));
+    let public_url = table.optional(
+        "public_url",
+        value::parsed(public_url, "an http:// or https:// URL without user, query and fragment"),
+    );
     let server = listen.as_ref().zip(max_body).map(|(listen, max_body)| Server {
         listen: listen.value,
         max_body: max_body.value,

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::document::DocumentError;
 use crate::endpoint::Registry;
 use crate::ledger::LedgerError;
-use crate::notice::rejection::{Rejection, rejected_message};
 use crate::limits::{COMMIT_BATCH_MAX, INTAKE_PREFETCH, RECONNECT_PAUSE_MAX};
+use crate::notice::rejection::{Rejection, rejected_message};
 
 /// The AMQP door.
 #[derive(Debug)]
@@ -98,7 +98,8 @@ impl AmqpDoor {
             );
             return Err(Rejection::new("body_too_large", detail));
         }
-        if let Some(encoding) = delivery.content_encoding()
+        if let Some(encoding) = delivery
+            .content_encoding()
             .filter(|encoding| !matches!(*encoding, "" | "identity" | "utf-8" | "UTF-8"))
         {
             return Err(Rejection::new(
@@ -169,9 +170,7 @@ impl AmqpDoor {
         while !rejected.is_empty() {
             let messages: Vec<Message> = rejected
                 .iter()
-                .map(|(position, rejection)| {
-                    rejected_message(&queue, &deliveries[*position], rejection)
-                })
+                .map(|(position, rejection)| rejected_message(&queue, &deliveries[*position], rejection))
                 .collect();
             let outcomes = self.broker.publish(messages).await;
             let mut outcomes = outcomes.into_iter();

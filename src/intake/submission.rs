@@ -34,7 +34,9 @@ pub fn read(
     envelope: Envelope,
     registry: &Registry,
 ) -> Result<(Submission, Arc<Endpoint>), DocumentError> {
-    crate::document::read(bytes, |raw, fingerprint, faults| read_root(raw, envelope, fingerprint, registry, faults))
+    crate::document::read(bytes, |raw, fingerprint, faults| {
+        read_root(raw, envelope, fingerprint, registry, faults)
+    })
 }
 
 fn read_root(
@@ -307,7 +309,11 @@ mod tests {
                 "/request/headers",
                 "missing_field",
             ),
-            (r#"{"endpoint":"sms","request":{"body":"a\u0000"}}"#.to_owned(), "/request/body", "invalid_value"),
+            (
+                r#"{"endpoint":"sms","request":{"body":"a\u0000"}}"#.to_owned(),
+                "/request/body",
+                "invalid_value",
+            ),
         ] {
             assert_eq!(faults(&text)[0], (pointer.to_owned(), code), "{text}");
         }

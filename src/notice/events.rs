@@ -27,15 +27,15 @@ impl Events {
     }
 
     /// Publishes to `<prefix>.events` from a task of its own, which ends when the last clone is dropped.
-    pub fn start(
-        broker: Arc<Broker>,
-        link: Link,
-        metrics: &Metrics,
-        tasks: &TaskTracker,
-    ) -> Self {
+    pub fn start(broker: Arc<Broker>, link: Link, metrics: &Metrics, tasks: &TaskTracker) -> Self {
         let (queue, events) = mpsc::channel(PUBLISH_QUEUE);
         tasks.spawn(publish_all(broker, link, events, metrics.clone()));
-        Self { queue: Some(queue), outbox: Arc::default(), callbacks: Arc::default(), metrics: metrics.clone() }
+        Self {
+            queue: Some(queue),
+            outbox: Arc::default(),
+            callbacks: Arc::default(),
+            metrics: metrics.clone(),
+        }
     }
 
     /// Tells of an outcome. Review is told by the outbox, which keeps it until it was; so is a superseded call, because the
@@ -65,12 +65,7 @@ impl Events {
     }
 }
 
-async fn publish_all(
-    broker: Arc<Broker>,
-    link: Link,
-    mut events: mpsc::Receiver<Event>,
-    metrics: Metrics,
-) {
+async fn publish_all(broker: Arc<Broker>, link: Link, mut events: mpsc::Receiver<Event>, metrics: Metrics) {
     let exchange = broker.topology().names.events();
     let mut gathered = Vec::with_capacity(CONFIRM_WINDOW);
     while events.recv_many(&mut gathered, CONFIRM_WINDOW).await > 0 {

@@ -113,7 +113,11 @@ impl ReplayQueue {
     }
 
     async fn reject(&self, delivery: &Delivery, code: &'static str, detail: String) -> bool {
-        let message = rejected_message(&self.broker.topology().names.rejected(), delivery, &Rejection::new(code, detail));
+        let message = rejected_message(
+            &self.broker.topology().names.rejected(),
+            delivery,
+            &Rejection::new(code, detail),
+        );
         let outcomes = self.broker.publish(vec![message]).await;
         matches!(outcomes.first(), Some(Published::Confirmed))
     }

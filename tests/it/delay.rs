@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use redial::call::{AttemptNumber, CallId, Ticket};
 use redial::clock::{Timestamp, monotonic};
+use redial::delay::embedded::EmbeddedDelay;
 use redial::delay::rabbitmq::{RabbitMqDelay, catch_all};
 use redial::delay::walk::Tiers;
 use redial::delay::{Bundle, Delay, Departure};
 use redial::endpoint::LaneName;
+use redial::telemetry::Metrics;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use redial::broker::{HeaderValue, Message, Published};
 
@@ -31,8 +35,23 @@ struct Subject {
 impl Subject {
     async fn rabbitmq() -> Self {
         let broker = TestBroker::start(topology(&TIERS_MS, &LANES)).await;
-        let delay = Arc::new(RabbitMqDelay::new(Arc::clone(&broker.broker), tiers()));
+        let delay = Arc::new(RabbitMqDelay::new(Arc::clone(&broker.broker), tiers(), Metrics::default()));
         Self { delay, _broker: Some(broker) }
+    }
+
+    /// Timers end with the test's runtime.
+    #[expect(clippy::unused_async, reason = "made like its twin")]
+    async fn embedded() -> Self {
+        let lanes =
+            LANES.map(|(lane, endpoints)| (name(lane), endpoints.iter().copied().map(name).collect()));
+        let delay = EmbeddedDelay::start(
+            &lanes.into(),
+            tiers(),
+            "redial".to_owned(),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        Self { delay, _broker: None }
     }
 
     async fn depart(&self, departures: Vec<Departure>) {
@@ -238,11 +257,12 @@ macro_rules! conformance {
 }
 
 conformance!(rabbitmq, Subject::rabbitmq());
+conformance!(embedded, Subject::embedded());
 
 /// A transport of its concrete kind, for what only RabbitMQ promises.
 async fn on_rabbitmq(broker: &TestBroker) -> RabbitMqDelay {
     tokio::time::timeout(Duration::from_secs(60), broker.broker.connected()).await.unwrap();
-    RabbitMqDelay::new(Arc::clone(&broker.broker), tiers())
+    RabbitMqDelay::new(Arc::clone(&broker.broker), tiers(), Metrics::default())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,8 @@ impl Journal {
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut calls = HashMap::<String, Vec<Line>>::new();
         for line in text.lines() {
-            let line: Line = serde_json::from_str(line).with_context(|| format!("a line of the journal: {line}"))?;
+            let line: Line =
+                serde_json::from_str(line).with_context(|| format!("a line of the journal: {line}"))?;
             calls.entry(line.0.clone()).or_default().push(line);
         }
         for arrivals in calls.values_mut() {
@@ -59,7 +60,12 @@ impl Journal {
 
     /// How late each repetition came, in microseconds after `delay` since the answer before it; negative is early. Sorted.
     pub(super) fn lateness_us(&self, delay: Duration) -> Vec<i64> {
-        let mut lateness: Vec<i64> = self.0.values().flat_map(|arrivals| arrivals.windows(2)).filter_map(|pair| late(pair, delay)).collect();
+        let mut lateness: Vec<i64> = self
+            .0
+            .values()
+            .flat_map(|arrivals| arrivals.windows(2))
+            .filter_map(|pair| late(pair, delay))
+            .collect();
         lateness.sort_unstable();
         lateness
     }
@@ -84,7 +90,10 @@ mod tests {
     fn lateness_is_counted_from_the_answer_before() {
         let text = "[\"a\",0,100,503,false]\n[\"a\",1000350,1000400,200,true]\n";
         let journal = Journal::parse(text).unwrap();
-        assert_eq!((journal.requests(), journal.succeeded(), journal.surplus(2), journal.surplus(1)), (2, 1, 0, 1));
+        assert_eq!(
+            (journal.requests(), journal.succeeded(), journal.surplus(2), journal.surplus(1)),
+            (2, 1, 0, 1)
+        );
         assert_eq!(journal.lateness_us(Duration::from_secs(1)), [250]);
         assert_eq!(quantile(&[1, 2, 3], 500), Some(2));
         assert_eq!(quantile(&[], 500), None);

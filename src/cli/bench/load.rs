@@ -31,7 +31,8 @@ async fn publish_fast(args: &BenchArgs, broker: &Broker) -> anyhow::Result<u32> 
     let mut confirmed = 0;
     let numbers: Vec<u32> = (0..args.calls).collect();
     for batch in numbers.chunks(WINDOW as usize * WINDOWS) {
-        let windows = batch.chunks(WINDOW as usize).map(|window| broker.publish(messages(args, broker, window)));
+        let windows =
+            batch.chunks(WINDOW as usize).map(|window| broker.publish(messages(args, broker, window)));
         for outcomes in futures_util::future::join_all(windows).await {
             confirmed += count(&outcomes);
         }

@@ -9,6 +9,7 @@ mod process;
 mod report;
 mod stage;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,7 +72,11 @@ pub async fn run(args: BenchArgs) -> Outcome {
     };
     stage.clear_away().await;
     let report = measured?;
-    if args.json { println!("{}", report.json()) } else { report.print() }
+    if args.json {
+        println!("{}", report.json())
+    } else {
+        report.print()
+    }
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -109,7 +114,7 @@ async fn wait_for_effects(args: &BenchArgs, stage: &Stage) -> anyhow::Result<()>
         if monotonic().saturating_duration_since(moved_at) > PATIENCE + args.delay * args.failures {
             return Ok(());
         }
-        if !args.json {
+        if std::io::stderr().is_terminal() {
             eprint!("\r{seen} of {} calls succeeded ", args.calls);
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -34,7 +34,14 @@ const EARLY_US: i64 = -1_000;
 
 impl Report {
     /// The report on a run.
-    pub(super) fn new(args: &BenchArgs, published: Duration, finished: Duration, used: StageUsage, journal: &Journal, counters: String) -> Self {
+    pub(super) fn new(
+        args: &BenchArgs,
+        published: Duration,
+        finished: Duration,
+        used: StageUsage,
+        journal: &Journal,
+        counters: String,
+    ) -> Self {
         let calls = f64::from(args.calls);
         let waited = args.delay * args.failures;
         let lateness_us = journal.lateness_us(args.delay);
@@ -51,7 +58,11 @@ impl Report {
             early: lateness_us.iter().filter(|late| **late < EARLY_US).count(),
             lateness_us,
             used,
-            rescued: counters.lines().filter(|line| line.starts_with("redial_rescued_total")).filter_map(value_of).sum(),
+            rescued: counters
+                .lines()
+                .filter(|line| line.starts_with("redial_rescued_total"))
+                .filter_map(value_of)
+                .sum(),
             accept_batch: mean("redial_commit_batch_size", "kind=\"accept\""),
             claim_batch: mean("redial_commit_batch_size", "kind=\"claim\""),
             record_batch: mean("redial_commit_batch_size", "kind=\"record\""),

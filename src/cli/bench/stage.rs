@@ -64,9 +64,15 @@ impl Stage {
         execute(&args.database, format!("create database {database}")).await?;
         let folder = Scratch::create()?;
         let script = folder.file("third-party.toml");
-        std::fs::write(&script, format!("[[rules]]\npath = \"/\"\nfail_first = {}\nstatus = 503\n", args.failures))?;
-        let third_party =
-            Listening::start(&["simulate", "--listen", "127.0.0.1:0", "--keep-requests", "0", "--script", &script], Speaks::Out).await?;
+        std::fs::write(
+            &script,
+            format!("[[rules]]\npath = \"/\"\nfail_first = {}\nstatus = 503\n", args.failures),
+        )?;
+        let third_party = Listening::start(
+            &["simulate", "--listen", "127.0.0.1:0", "--keep-requests", "0", "--script", &script],
+            Speaks::Out,
+        )
+        .await?;
         let text = configuration(args, &prefix, &with_database(&args.database, &database)?, &third_party.url);
         let file = folder.file("redial.toml");
         std::fs::write(&file, &text)?;
@@ -93,7 +99,8 @@ impl Stage {
 
     /// How many calls have taken effect at the third party.
     pub(super) async fn effects(&self) -> anyhow::Result<u64> {
-        let summary: Value = self.ask(&format!("{}/_simulator/summary", self.third_party.url)).await?.json().await?;
+        let summary: Value =
+            self.ask(&format!("{}/_simulator/summary", self.third_party.url)).await?.json().await?;
         summary["effects"].as_u64().context("the third party's summary has no effects")
     }
 
@@ -131,7 +138,9 @@ impl Stage {
             eprintln!("the bench's queues could not be removed: {error}");
         }
         self.broker.close().await;
-        if let Err(error) = execute(&self.server, format!("drop database if exists {} with (force)", self.database)).await {
+        if let Err(error) =
+            execute(&self.server, format!("drop database if exists {} with (force)", self.database)).await
+        {
             eprintln!("the bench's database {} could not be removed: {error:#}", self.database);
         }
     }
@@ -140,10 +149,18 @@ impl Stage {
 async fn connect(text: &str) -> anyhow::Result<Arc<Broker>> {
     let loaded = config::load(&Sources::of_text(text)).map_err(|faults| anyhow::anyhow!("{faults}"))?;
     let address = app::broker_address(&loaded.settings)?.context("the bench needs RabbitMQ")?;
-    let config = broker::Config { address, connection_name: "redial bench".to_owned(), declare: broker::Declare::Never };
+    let config = broker::Config {
+        address,
+        connection_name: "redial bench".to_owned(),
+        declare: broker::Declare::Never,
+    };
     let broker = Broker::start(config, app::topology(&loaded.settings)?, CancellationToken::new());
-    tokio::time::timeout(Duration::from_secs(10), broker.connected()).await.context("RabbitMQ cannot be reached")?;
-    tokio::time::timeout(Duration::from_secs(20), declared(&broker)).await.context("the service declares no queues")??;
+    tokio::time::timeout(Duration::from_secs(10), broker.connected())
+        .await
+        .context("RabbitMQ cannot be reached")?;
+    tokio::time::timeout(Duration::from_secs(20), declared(&broker))
+        .await
+        .context("the service declares no queues")??;
     Ok(broker)
 }
 

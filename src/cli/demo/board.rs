@@ -76,7 +76,9 @@ impl Board {
 fn is_open(call: &Call) -> bool {
     match call.state.status() {
         Status::Scheduled | Status::Running => true,
-        Status::Review | Status::Succeeded | Status::Resolved | Status::Cancelled | Status::Superseded => false,
+        Status::Review | Status::Succeeded | Status::Resolved | Status::Cancelled | Status::Superseded => {
+            false
+        }
     }
 }
 

@@ -60,7 +60,8 @@ pub async fn run(args: DemoArgs) -> Outcome {
     let third_party = start_third_party(&stop).await?;
     let folder = Scratch::create()?;
     let Loaded { settings, .. } =
-        config::load(&Sources::of_text(configuration(&args, &third_party.url(), &folder))).map_err(super::Failure::Configuration)?;
+        config::load(&Sources::of_text(configuration(&args, &third_party.url(), &folder)))
+            .map_err(super::Failure::Configuration)?;
     start_log(&settings);
     let app = App::start(settings, &BTreeSet::from(Part::ALL), &stop).await?;
     let outcome = play(&args, &app, &third_party, &stop).await;
@@ -73,7 +74,12 @@ pub async fn run(args: DemoArgs) -> Outcome {
     Ok(outcome?)
 }
 
-async fn play(args: &DemoArgs, app: &App, third_party: &Simulator, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+async fn play(
+    args: &DemoArgs,
+    app: &App,
+    third_party: &Simulator,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
     let strangers: Vec<String> = app
         .ledger()
         .waiting_endpoints()
@@ -83,11 +89,17 @@ async fn play(args: &DemoArgs, app: &App, third_party: &Simulator, stop: &Cancel
         .map(|endpoint| endpoint.to_string())
         .collect();
     if !strangers.is_empty() {
-        bail!("this database holds calls of other endpoints ({}); the demo wants a database of its own", strangers.join(", "));
+        bail!(
+            "this database holds calls of other endpoints ({}); the demo wants a database of its own",
+            strangers.join(", ")
+        );
     }
     let api = format!("http://{}", app.address().context("the API is always started")?);
     println!("API          {api}/v1/calls  {api}/v1/stats  {api}/metrics");
-    println!("third party  {}  (down for 3 s in a moment, flaky, slow, and sometimes it refuses)", third_party.url());
+    println!(
+        "third party  {}  (down for 3 s in a moment, flaky, slow, and sometimes it refuses)",
+        third_party.url()
+    );
     let run = CallId::generate().to_string();
     workload::submit(&api, &run, args.calls).await?;
     let calls = watch(args, app, &run, stop).await?;
@@ -134,7 +146,8 @@ fn configuration(args: &DemoArgs, third_party: &str, folder: &Scratch) -> String
     let database = args.database.clone().unwrap_or_else(|| format!("sqlite:{}", folder.file("demo.db")));
     let broker = args.broker.as_deref().unwrap_or("embedded:");
     let server = format!("[server]\nlisten = \"{}\"\n[log]\nlevel = \"error\"\n", args.listen);
-    let stores = format!("[database]\nurl = {database:?}\n[broker]\nurl = {broker:?}\nprefix = \"redial-demo\"\n");
+    let stores =
+        format!("[database]\nurl = {database:?}\n[broker]\nurl = {broker:?}\nprefix = \"redial-demo\"\n");
     let endpoint = |(name, ladder): (&str, &str)| {
         format!(
             "[endpoints.{name}]\nbase_url = \"{third_party}\"\nladder = {ladder}\nconcurrency = 32\n\

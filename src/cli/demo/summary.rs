@@ -11,13 +11,27 @@ use crate::simulator::Simulator;
 /// Prints the summary; exit code 1 if it does not add up.
 pub(super) fn print(calls: &[Call], accepted: u32, third_party: &Simulator) -> ExitCode {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["endpoint", "calls", "succeeded", "in review", "open", "attempts"]);
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header([
+        "endpoint",
+        "calls",
+        "succeeded",
+        "in review",
+        "open",
+        "attempts",
+    ]);
     for (endpoint, calls) in by_endpoint(calls) {
-        let of = |statuses: &[Status]| calls.iter().filter(|call| statuses.contains(&call.state.status())).count();
+        let of =
+            |statuses: &[Status]| calls.iter().filter(|call| statuses.contains(&call.state.status())).count();
         let attempts: i32 = calls.iter().map(|call| call.attempts_made.get()).sum();
-        let counts =
-            [calls.len(), of(&[Status::Succeeded]), of(&[Status::Review]), of(&[Status::Scheduled, Status::Running])];
-        let row = std::iter::once(endpoint).chain(counts.map(|count| count.to_string())).chain([attempts.to_string()]);
+        let counts = [
+            calls.len(),
+            of(&[Status::Succeeded]),
+            of(&[Status::Review]),
+            of(&[Status::Scheduled, Status::Running]),
+        ];
+        let row = std::iter::once(endpoint)
+            .chain(counts.map(|count| count.to_string()))
+            .chain([attempts.to_string()]);
         table.add_row(row);
     }
     println!("{table}");
@@ -25,7 +39,10 @@ pub(super) fn print(calls: &[Call], accepted: u32, third_party: &Simulator) -> E
         println!("in review, {reason}: {count}");
     }
     let seen = third_party.summary();
-    println!("the third party saw {} requests of {} calls; {} took effect", seen.requests, seen.keys, seen.effects);
+    println!(
+        "the third party saw {} requests of {} calls; {} took effect",
+        seen.requests, seen.keys, seen.effects
+    );
     verdict(calls, accepted, third_party)
 }
 
@@ -36,8 +53,11 @@ fn verdict(calls: &[Call], accepted: u32, third_party: &Simulator) -> ExitCode {
         .filter(|status| count(**status) > 0 || **status == Status::Succeeded || **status == Status::Review)
         .map(|status| format!("{} {status}", count(*status)))
         .collect();
-    let took_effect = |call: &Call| third_party.arrivals(call.idempotency_key.as_str()).iter().any(|arrival| arrival.effect);
-    let unfounded = calls.iter().filter(|call| call.state.status() == Status::Succeeded && !took_effect(call)).count();
+    let took_effect = |call: &Call| {
+        third_party.arrivals(call.idempotency_key.as_str()).iter().any(|arrival| arrival.effect)
+    };
+    let unfounded =
+        calls.iter().filter(|call| call.state.status() == Status::Succeeded && !took_effect(call)).count();
     let adds_up = calls.len() == accepted as usize && unfounded == 0;
     let sign = if calls.len() == accepted as usize { "=" } else { "is not" };
     println!("{accepted} accepted {sign} {}", terms.join(" + "));

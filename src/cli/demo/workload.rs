@@ -41,9 +41,12 @@ pub(super) async fn submit(api: &str, run: &str, calls: u32) -> anyhow::Result<(
     let client = crate::cli::http::client(std::time::Duration::from_secs(30))?;
     let documents: Vec<Value> = (1..=calls).map(|number| document(number, run)).collect();
     for batch in documents.chunks(SUBMISSION_BATCH_MAX) {
-        let response = client.post(format!("{api}/v1/calls/batch")).json(batch).send().await?.error_for_status()?;
+        let response =
+            client.post(format!("{api}/v1/calls/batch")).json(batch).send().await?.error_for_status()?;
         let answer: Value = response.json().await?;
-        let refused = answer["results"].as_array().and_then(|results| results.iter().find(|result| result["status"] != 202));
+        let refused = answer["results"]
+            .as_array()
+            .and_then(|results| results.iter().find(|result| result["status"] != 202));
         if let Some(refused) = refused {
             bail!("a call was not accepted: {refused}");
         }

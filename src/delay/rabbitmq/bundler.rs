@@ -15,6 +15,7 @@ use crate::broker::topology::{now_key, tier_key};
 use crate::broker::{Broker, HeaderValue, Message, Names, Published};
 use crate::call::EndpointName;
 use crate::limits::{BUNDLE_LINGER, BUNDLE_ROUNDS, BUNDLE_TICKETS_MAX, PUBLISH_QUEUE};
+use crate::telemetry::Metrics;
 
 type Answer = Result<(), DelayError>;
 
@@ -33,13 +34,18 @@ impl Request {
 }
 
 /// Starts the bundler; it ends when the last sender is gone.
-pub(super) fn start(broker: Arc<Broker>, tiers: Tiers) -> mpsc::Sender<Request> {
+pub(super) fn start(broker: Arc<Broker>, tiers: Tiers, metrics: Metrics) -> mpsc::Sender<Request> {
     let (sender, requests) = mpsc::channel(PUBLISH_QUEUE);
-    tokio::spawn(run(broker, Arc::new(tiers), requests));
+    tokio::spawn(run(broker, Arc::new(tiers), metrics, requests));
     sender
 }
 
-async fn run(broker: Arc<Broker>, tiers: Arc<Tiers>, mut requests: mpsc::Receiver<Request>) {
+async fn run(
+    broker: Arc<Broker>,
+    tiers: Arc<Tiers>,
+    metrics: Metrics,
+    mut requests: mpsc::Receiver<Request>,
+) {
     let rounds = Arc::new(Semaphore::new(BUNDLE_ROUNDS));
     let mut busy = false;
     while let Some(first) = requests.recv().await {
@@ -50,9 +56,9 @@ async fn run(broker: Arc<Broker>, tiers: Arc<Tiers>, mut requests: mpsc::Receive
         }
         let round = gather(first, &mut requests);
         busy = round.len() > 1;
-        let (broker, tiers) = (Arc::clone(&broker), Arc::clone(&tiers));
+        let (broker, tiers, metrics) = (Arc::clone(&broker), Arc::clone(&tiers), metrics.clone());
         tokio::spawn(async move {
-            publish(&broker, &tiers, round).await;
+            publish(&broker, &tiers, &metrics, round).await;
             drop(permit);
         });
     }
@@ -70,9 +76,12 @@ fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request
     round
 }
 
-async fn publish(broker: &Broker, tiers: &Tiers, round: Vec<Request>) {
+async fn publish(broker: &Broker, tiers: &Tiers, metrics: &Metrics, round: Vec<Request>) {
     let names = &broker.topology().names;
     let bundles = bundle(names, tiers, &round);
+    for bundle in &bundles {
+        metrics.bundle(bundle.departures.len());
+    }
     let mut outcomes = broker.publish(bundles.iter().map(Bundle::message).collect()).await;
     publish_again(broker, &bundles, &mut outcomes).await;
     let mut answers: Vec<Answer> = round.iter().map(|_| Ok(())).collect();

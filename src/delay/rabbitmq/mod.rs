@@ -19,6 +19,7 @@ use crate::broker::{Broker, BrokerError, Delivery, Settlement};
 use crate::call::EndpointName;
 use crate::endpoint::{CATCH_ALL_LANE, LaneName};
 use crate::limits::LANE_PREFETCH;
+use crate::telemetry::Metrics;
 
 /// Tickets through RabbitMQ.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub struct RabbitMqDelay {
 
 impl RabbitMqDelay {
     /// A transport over a broker whose topology has these tiers. Needs a tokio runtime.
-    pub fn new(broker: Arc<Broker>, tiers: Tiers) -> Self {
-        let requests = bundler::start(Arc::clone(&broker), tiers);
+    pub fn new(broker: Arc<Broker>, tiers: Tiers, metrics: Metrics) -> Self {
+        let requests = bundler::start(Arc::clone(&broker), tiers, metrics);
         Self { broker, requests, unreadable: Arc::default() }
     }
 
