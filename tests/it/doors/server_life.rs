@@ -10,7 +10,7 @@ use crate::support::program::{Running, Workplace};
 use crate::support::wait_for;
 
 fn client() -> reqwest::Client {
-    redial::cli::http::client(Duration::from_secs(60)).unwrap()
+    redial::cli::http::client(Duration::from_mins(1)).unwrap()
 }
 
 async fn asked(url: &str) -> (u16, Value) {

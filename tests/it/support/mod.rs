@@ -1,12 +1,12 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
-pub mod amqp_client;
-pub mod answer;
+pub(crate) mod amqp_client;
+pub(crate) mod answer;
 pub mod broker;
 pub mod database;
-pub mod in_process;
-pub mod program;
-pub mod raw_http;
+pub(crate) mod in_process;
+pub(crate) mod program;
+pub(crate) mod raw_http;
 
 use std::future::Future;
 use std::time::Duration;
