@@ -1,10 +1,11 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
-pub mod amqp_client;
-pub mod answer;
+pub(crate) mod amqp_client;
+pub(crate) mod answer;
 pub mod broker;
 pub mod client;
 pub mod database;
+<<<<<<< HEAD
 pub mod in_process;
 pub mod program;
 pub mod publisher;
@@ -12,6 +13,11 @@ pub mod raw_http;
 pub mod service;
 pub mod stage;
 pub mod tcp_proxy;
+=======
+pub(crate) mod in_process;
+pub(crate) mod program;
+pub(crate) mod raw_http;
+>>>>>>> doors
 
 use std::future::Future;
 use std::time::Duration;
