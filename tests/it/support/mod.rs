@@ -5,19 +5,16 @@ pub(crate) mod answer;
 pub mod broker;
 pub mod client;
 pub mod database;
-<<<<<<< HEAD
 pub mod in_process;
+pub(crate) mod in_process;
 pub mod program;
+pub(crate) mod program;
 pub mod publisher;
 pub mod raw_http;
+pub(crate) mod raw_http;
 pub mod service;
 pub mod stage;
 pub mod tcp_proxy;
-=======
-pub(crate) mod in_process;
-pub(crate) mod program;
-pub(crate) mod raw_http;
->>>>>>> doors
 
 use std::future::Future;
 use std::time::Duration;
