@@ -59,6 +59,10 @@ impl Part {
 
 /// How long doors may take to finish what they have begun.
 const DOORS_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a start waits for RabbitMQ before it goes on without.
+const BROKER_PATIENCE: Duration = Duration::from_secs(5);
+/// What remains for answers on their way when the attempts took all the time there was.
+const ANSWERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a worker writes down how far it has got, for the sweepers of other processes.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Calls of one page when timers are refilled.
@@ -70,8 +74,10 @@ pub struct App {
     parts: Parts,
     address: Option<SocketAddr>,
     doors: TaskTracker,
+    api: TaskTracker,
     background: TaskTracker,
     stop_doors: CancellationToken,
+    stop_api: CancellationToken,
     stop_background: CancellationToken,
 }
 
@@ -102,21 +108,20 @@ impl App {
         roles: &BTreeSet<Part>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let listener = match roles.contains(&Part::Api) {
-            true => Some(bind(settings.server.listen).await?),
-            false => None,
-        };
+        let listener = listen(settings.server.listen, roles).await?;
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let (doors, background) = (TaskTracker::new(), TaskTracker::new());
-        let (stop_doors, stop_background) = (CancellationToken::new(), CancellationToken::new());
+        let (doors, api, background) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+        let (stop_doors, stop_api, stop_background) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let parts = Parts::build(settings, roles, address, &background, &stop_background).await?;
-        let app = Self { parts, address, doors, background, stop_doors, stop_background };
+        let app = Self { parts, address, doors, api, background, stop_doors, stop_api, stop_background };
         if let Some(listener) = listener {
-            app.open_api(listener);
+            app.open_api(listener, roles);
         }
         let ready = async {
             app.prepare_ledger().await?;
             app.refill_timers().await?;
+            app.meet_broker().await;
             anyhow::Ok(())
         };
         tokio::select! {
@@ -135,7 +140,7 @@ impl App {
         Ok(app)
     }
 
-    /// Where the API listens.
+    /// Where the API listens, or what answers probes in its place.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -155,7 +160,7 @@ impl App {
         &self.parts.delay
     }
 
-    fn open_api(&self, listener: TcpListener) {
+    fn open_api(&self, listener: TcpListener, roles: &BTreeSet<Part>) {
         let parts = &self.parts;
         let intake = self.intake();
         let api = Api {
@@ -170,8 +175,10 @@ impl App {
             body_bytes_max: parts.settings.server.max_body,
             rates: crate::api::stats::Rates::default(),
         };
-        let router = crate::api::router(Arc::new(api));
-        self.doors.spawn(crate::api::serve::serve(listener, router, self.stop_doors.clone()));
+        let api = Arc::new(api);
+        let router =
+            if roles.contains(&Part::Api) { crate::api::router(api) } else { crate::api::probe_router(api) };
+        self.api.spawn(crate::api::serve::serve(listener, router, self.stop_api.clone()));
     }
 
     fn intake(&self) -> Intake {
@@ -254,6 +261,14 @@ impl App {
             tracing::info!(calls = refilled, "timers were set again for calls that wait");
         }
         Ok(())
+    }
+
+    /// Waits a little for the first connection to RabbitMQ: whoever were ready before it would leave the tickets of the first calls to
+    /// the sweeper. Not for long, because without RabbitMQ calls are taken and made as well.
+    async fn meet_broker(&self) {
+        if let Some(broker) = &self.parts.broker {
+            let _ = tokio::time::timeout(BROKER_PATIENCE, broker.connected()).await;
+        }
     }
 
     fn open(&self, roles: &BTreeSet<Part>) -> anyhow::Result<()> {
@@ -348,6 +363,12 @@ impl App {
                 }
             }
         }
+        // Until here probes were told that the process is draining; a listener that is gone tells them nothing.
+        self.stop_api.cancel();
+        self.api.close();
+        let left =
+            DRAIN_MAX.saturating_sub(monotonic().saturating_duration_since(began)).max(ANSWERS_PATIENCE);
+        let _ = tokio::time::timeout(left.min(DOORS_PATIENCE), self.api.wait()).await;
         self.stop_background.cancel();
         let Self { parts, background, .. } = self;
         let (ledger, broker) = parts.into_stores();
@@ -478,8 +499,19 @@ const fn reach(settings: &Settings) -> Reach {
     }
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+/// The listener. A process without the API only answers probes, and where another process of the same machine has the address, not
+/// even those.
+async fn listen(address: SocketAddr, roles: &BTreeSet<Part>) -> anyhow::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if roles.contains(&Part::Api) => {
+            Err(error).with_context(|| format!("cannot listen on {address}"))
+        }
+        Err(error) => {
+            tracing::warn!(%address, %error, "probes and metrics are not served: the address is taken");
+            Ok(None)
+        }
+    }
 }
 
 fn tokens(settings: &Settings) -> Tokens {

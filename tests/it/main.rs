@@ -6,6 +6,7 @@ mod config;
 mod delay;
 mod doors;
 mod invoker;
+mod journey;
 mod ledger;
 mod simulator;
 mod support;

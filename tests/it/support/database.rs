@@ -55,6 +55,16 @@ impl Place {
         }
     }
 
+    /// Ends every connection to it from the server's side; for PostgreSQL.
+    pub(crate) async fn cut_connections(&self) {
+        let Self::Postgres(database) = self else { panic!("a file has no connections") };
+        let statement = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'",
+            database.name
+        );
+        run_on_postgres(&database.admin_url, &statement).await.unwrap();
+    }
+
     /// One more ledger on the same database, as another process would have it.
     pub(crate) async fn open(&self) -> ledger::Result<Arc<dyn Ledger>> {
         ledger::open(&Config { url: self.url().into(), connections_max: 8 }).await
