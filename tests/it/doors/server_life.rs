@@ -88,7 +88,7 @@ async fn a_server_that_comes_back_goes_on_with_what_waits_and_reviews_what_it_no
     place.write("redial.toml", &both);
     let server = place.start(&["serve"], &[]);
     let url = server.url().await;
-    let soon = Timestamp::now().plus(Duration::from_secs(2)).to_string();
+    let soon = Timestamp::now().plus(Duration::from_secs(4)).to_string();
     let mut ids = Vec::new();
     for endpoint in ["sms", "old"] {
         let document = json!({ "endpoint": endpoint, "request": { "path": "/ok" }, "not_before": soon });
