@@ -1,22 +1,22 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
-pub mod broker;
-pub mod client;
-pub mod database;
-pub mod publisher;
-pub mod service;
-pub mod stage;
-pub mod tcp_proxy;
+pub(crate) mod broker;
+pub(crate) mod client;
+pub(crate) mod database;
+pub(crate) mod publisher;
+pub(crate) mod service;
+pub(crate) mod stage;
+pub(crate) mod tcp_proxy;
 
 use std::future::Future;
 use std::time::Duration;
 
 /// Waits until `probe` answers something; panics with `what` after 60 s, far beyond what any of the tests should need.
-pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub(crate) async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_mins(1), async {
         loop {
             if let Some(value) = probe().await {
                 return value;
@@ -28,6 +28,6 @@ where
 }
 
 /// A name that no other test uses: lower case, digits and underscore.
-pub fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     format!("t{}", uuid::Uuid::now_v7().simple())
 }
