@@ -108,10 +108,7 @@ impl App {
         roles: &BTreeSet<Part>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let listener = match roles.contains(&Part::Api) {
-            true => Some(bind(settings.server.listen).await?),
-            false => None,
-        };
+        let listener = listen(settings.server.listen, roles).await?;
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let (doors, api, background) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
         let (stop_doors, stop_api, stop_background) =
@@ -119,7 +116,7 @@ impl App {
         let parts = Parts::build(settings, roles, address, &background, &stop_background).await?;
         let app = Self { parts, address, doors, api, background, stop_doors, stop_api, stop_background };
         if let Some(listener) = listener {
-            app.open_api(listener);
+            app.open_api(listener, roles);
         }
         let ready = async {
             app.prepare_ledger().await?;
@@ -143,7 +140,7 @@ impl App {
         Ok(app)
     }
 
-    /// Where the API listens.
+    /// Where the API listens, or what answers probes in its place.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -163,7 +160,7 @@ impl App {
         &self.parts.delay
     }
 
-    fn open_api(&self, listener: TcpListener) {
+    fn open_api(&self, listener: TcpListener, roles: &BTreeSet<Part>) {
         let parts = &self.parts;
         let intake = self.intake();
         let api = Api {
@@ -178,7 +175,9 @@ impl App {
             body_bytes_max: parts.settings.server.max_body,
             rates: crate::api::stats::Rates::default(),
         };
-        let router = crate::api::router(Arc::new(api));
+        let api = Arc::new(api);
+        let router =
+            if roles.contains(&Part::Api) { crate::api::router(api) } else { crate::api::probe_router(api) };
         self.api.spawn(crate::api::serve::serve(listener, router, self.stop_api.clone()));
     }
 
@@ -367,11 +366,12 @@ impl App {
         // Until here probes were told that the process is draining; a listener that is gone tells them nothing.
         self.stop_api.cancel();
         self.api.close();
-        let left = DRAIN_MAX.saturating_sub(monotonic().saturating_duration_since(began)).max(ANSWERS_PATIENCE);
+        let left =
+            DRAIN_MAX.saturating_sub(monotonic().saturating_duration_since(began)).max(ANSWERS_PATIENCE);
         let _ = tokio::time::timeout(left.min(DOORS_PATIENCE), self.api.wait()).await;
         self.stop_background.cancel();
         let Self { parts, background, .. } = self;
-        let Parts { ledger, broker, .. } = parts;
+        let (ledger, broker) = parts.into_stores();
         background.close();
         // Tickets and events on their last way; the ledger knows what does not get out.
         let _ = tokio::time::timeout(Duration::from_secs(3), background.wait()).await;
@@ -439,6 +439,13 @@ impl Parts {
         })
     }
 
+    /// What is closed last. Everything else is dropped here, because the tasks that commit and publish end when nobody can ask
+    /// them any more.
+    fn into_stores(self) -> (Arc<dyn Ledger>, Option<Arc<Broker>>) {
+        let Self { ledger, broker, .. } = self;
+        (ledger, broker)
+    }
+
     /// Whether other processes may work on the same ledger.
     const fn is_shared(&self) -> bool {
         self.broker.is_some() && matches!(self.settings.database.engine, Engine::Postgres)
@@ -492,8 +499,19 @@ const fn reach(settings: &Settings) -> Reach {
     }
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+/// The listener. A process without the API only answers probes, and where another process of the same machine has the address, not
+/// even those.
+async fn listen(address: SocketAddr, roles: &BTreeSet<Part>) -> anyhow::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if roles.contains(&Part::Api) => {
+            Err(error).with_context(|| format!("cannot listen on {address}"))
+        }
+        Err(error) => {
+            tracing::warn!(%address, %error, "probes and metrics are not served: the address is taken");
+            Ok(None)
+        }
+    }
 }
 
 fn tokens(settings: &Settings) -> Tokens {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::auth::Operator;
-use super::calls::{parse_id, unknown};
+use super::calls::{IdInPath, unknown};
 use super::problem::{Problem, Result};
 use super::render::CallView;
 use super::submit::{find, read_json};
@@ -35,11 +35,11 @@ struct Wish {
 pub async fn replay(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    IdInPath(id): IdInPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let call = find(&api, parse_id(&id)?).await?;
+    let call = find(&api, id).await?;
     let wish = read_wish(&api, &headers, body, Some(&call.request)).await?;
     let order = Order::Replay { request: wish.request, new_key: wish.new_key };
     // An edit is made against the revision that was read here; somebody else's edit must not be lost under it.
@@ -55,12 +55,12 @@ pub async fn replay(
 pub async fn cancel(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    IdInPath(id): IdInPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     let wish = read_wish(&api, &headers, body, None).await?;
-    act(&api, operator, parse_id(&id)?, wish.note, if_match(&headers)?, Order::Cancel).await
+    act(&api, operator, id, wish.note, if_match(&headers)?, Order::Cancel).await
 }
 
 /// Declares a call done by hand outside Redial.
@@ -70,12 +70,12 @@ pub async fn cancel(
 pub async fn resolve(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    IdInPath(id): IdInPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
     let wish = read_wish(&api, &headers, body, None).await?;
-    act(&api, operator, parse_id(&id)?, wish.note, if_match(&headers)?, Order::Resolve).await
+    act(&api, operator, id, wish.note, if_match(&headers)?, Order::Resolve).await
 }
 
 async fn act(

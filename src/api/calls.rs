@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -40,21 +41,26 @@ pub async fn list(
 ///
 /// # Errors
 /// 400 for what is no id, 404 for an unknown one.
-pub async fn show(State(api): State<Arc<Api>>, _: Viewer, Path(id): Path<String>) -> Result<Response> {
-    let id = parse_id(&id)?;
+pub async fn show(State(api): State<Arc<Api>>, _: Viewer, IdInPath(id): IdInPath) -> Result<Response> {
     let story = api.ledger.story(id).await?.ok_or_else(|| unknown(id))?;
     Ok(Json(CallView::from(&story)).into_response())
 }
 
-/// Reads a call's id out of a path.
-pub(super) fn parse_id(text: &str) -> Result<CallId> {
-    CallId::parse(text).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_id",
-            "a call's id is a UUID, as in 0197a2b4-7c1e-7d0a-9f5e-2f6d1c3b4a59",
-        )
-    })
+/// The id of a call out of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct IdInPath(pub CallId);
+
+impl FromRequestParts<Arc<Api>> for IdInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self> {
+        // What is not even UTF-8 is no id either.
+        let text = Path::<String>::from_request_parts(parts, api).await;
+        text.ok().and_then(|Path(text)| CallId::parse(&text)).map(Self).ok_or_else(|| {
+            let detail = "a call's id is a UUID, as in 0197a2b4-7c1e-7d0a-9f5e-2f6d1c3b4a59";
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_id", detail)
+        })
+    }
 }
 
 /// There is no such call.

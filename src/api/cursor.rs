@@ -17,7 +17,7 @@ pub fn write(last: CallId, filter: &str) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The call after which a list goes on; `None` if the cursor was not made by [`write`] for this filter.
+/// The call after which a list goes on; `None` if the cursor was not made by [`write()`] for this filter.
 pub fn read(cursor: &str, filter: &str) -> Option<CallId> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (id, check) = bytes.split_at_checked(16)?;

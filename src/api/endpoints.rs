@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -28,7 +29,13 @@ pub async fn list(State(api): State<Arc<Api>>, _: Viewer) -> Result<Json<Value>>
 ///
 /// # Errors
 /// 404 for an unknown one, 503 without the ledger.
-pub async fn show(State(api): State<Arc<Api>>, _: Viewer, Path(name): Path<String>) -> Result<Json<Value>> {
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    _: Viewer,
+    name: std::result::Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>> {
+    // What is not even UTF-8 names no endpoint either.
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     let found = api.registry.iter().find(|endpoint| endpoint.name.as_str() == name);
     let endpoint = found.ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "unknown_endpoint", format!("no endpoint {name:?} is configured"))

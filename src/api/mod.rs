@@ -84,10 +84,20 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/endpoints/{name}", get(endpoints::show))
         .route("/v1/stats", get(stats::show))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), only_while_serving))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .merge(probes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api)
+}
+
+/// What a process without the API still answers: whether it is well, and what it counts.
+pub fn probe_router(api: Arc<Api>) -> Router {
+    probes().fallback(problem::not_found).with_state(api)
+}
+
+fn probes() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
 }

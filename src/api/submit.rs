@@ -184,13 +184,14 @@ pub(super) async fn read_json(api: &Api, headers: &HeaderMap, body: Body) -> Res
 
 async fn read_body(api: &Api, body: Body) -> Result<Bytes> {
     let limit = api.body_bytes_max;
+    // A length that is announced is refused before anybody has to send it.
+    if axum::body::HttpBody::size_hint(&body).lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
     let collected = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let detail = format!("the body is longer than {limit} bytes");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(error)) => {
             Err(Problem::new(StatusCode::BAD_REQUEST, "body_broken", format!("the body broke off: {error}")))
         }
@@ -200,6 +201,14 @@ async fn read_body(api: &Api, body: Body) -> Result<Bytes> {
             "the body did not arrive within 30 s",
         )),
     }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("the body is longer than {limit} bytes"),
+    )
 }
 
 /// `Prefer: wait=10` (RFC 7240, 4.3), in whole seconds.

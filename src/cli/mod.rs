@@ -123,7 +123,10 @@ fn roomy_stacks() {
     }
     let Ok(program) = std::env::current_exe() else { return };
     // It only returns if it failed; the process then serves as it is.
-    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, STACK_BYTES).exec();
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, STACK_BYTES)
+        .exec();
     eprintln!("warning: the program could not begin anew with roomy stacks: {error}");
 }
 

@@ -52,6 +52,16 @@ pub struct Placement {
     planned_at: Instant,
 }
 
+impl Placement {
+    /// A lease that began just now is counted from just before the accept that began it. One that began with an earlier accept, whose
+    /// answer was lost, is counted from the plan.
+    fn note_sent(&mut self, accepted: &Accepted, sent_at: Instant) {
+        if matches!(accepted, Accepted::Stored(_)) {
+            self.planned_at = sent_at;
+        }
+    }
+}
+
 /// What became of a submission.
 #[derive(Debug)]
 pub enum Received {
@@ -128,10 +138,10 @@ impl Intake {
     /// # Errors
     /// [`LedgerError`]: whether it was stored is unknown.
     pub async fn submit(&self, placement: Placement) -> Result<Received, LedgerError> {
-        let Placement { call, endpoint, slot, planned_at } = placement;
-        let id = call.id;
-        let accepted = self.ledger.accept(call).await?;
-        Ok(self.settle(id, accepted, endpoint, slot, planned_at).await)
+        let (mut placement, sent_at) = (placement, monotonic());
+        let accepted = self.ledger.accept(placement.call.clone()).await?;
+        placement.note_sent(&accepted, sent_at);
+        Ok(self.settle(placement, accepted).await)
     }
 
     /// Stores many submissions in one commit and sends them on their way. Gives back the error of each that could not be stored, with its
@@ -140,29 +150,24 @@ impl Intake {
         &self,
         placements: Vec<Placement>,
     ) -> Vec<Result<Received, (Placement, LedgerError)>> {
-        let calls = placements.iter().map(|placement| placement.call.clone()).collect();
+        let (calls, sent_at) =
+            (placements.iter().map(|placement| placement.call.clone()).collect(), monotonic());
         let answers = self.ledger.accept_all(calls).await;
         let mut received = Vec::with_capacity(placements.len());
-        for (placement, answer) in placements.into_iter().zip(answers) {
+        for (mut placement, answer) in placements.into_iter().zip(answers) {
             received.push(match answer {
                 Err(error) => Err((placement, error)),
                 Ok(accepted) => {
-                    let Placement { call, endpoint, slot, planned_at } = placement;
-                    Ok(self.settle(call.id, accepted, endpoint, slot, planned_at).await)
+                    placement.note_sent(&accepted, sent_at);
+                    Ok(self.settle(placement, accepted).await)
                 }
             });
         }
         received
     }
 
-    async fn settle(
-        &self,
-        id: CallId,
-        accepted: Accepted,
-        endpoint: Arc<Endpoint>,
-        slot: Option<Slot>,
-        planned_at: Instant,
-    ) -> Received {
+    async fn settle(&self, placement: Placement, accepted: Accepted) -> Received {
+        let Placement { call: NewCall { id, .. }, endpoint, slot, planned_at } = placement;
         match accepted {
             Accepted::Stored(call) => {
                 self.metrics.submission("stored");

@@ -38,12 +38,13 @@ impl Events {
         }
     }
 
-    /// Tells of an outcome. Review is told by the outbox, which keeps it until it was; everything else is dropped when the
-    /// broker cannot keep up or is away, because the ledger and its API know it as well.
+    /// Tells of an outcome. Review is told by the outbox, which keeps it until it was; so is a superseded call, because the
+    /// ledger alone knows which calls a submission overtook. Everything else is dropped when the broker cannot keep up or is
+    /// away, because the ledger and its API know it as well.
     pub fn tell(&self, event: Event) {
         // The call may have a callback; the outbox knows.
         self.callbacks.notify_one();
-        if event.status == Status::Review {
+        if matches!(event.status, Status::Review | Status::Superseded) {
             return self.outbox.notify_one();
         }
         if let Some(queue) = &self.queue

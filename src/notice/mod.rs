@@ -1,7 +1,7 @@
 //! Tells the outside about outcomes: events in RabbitMQ, and the outbox that makes sure of those a person waits for.
 //!
-//! Events of final states are told once, when they happen, as well as the broker takes them. A call that enters review, and
-//! every outcome of a call with a callback, is kept in the ledger's outbox until it was told.
+//! Events of final states are told once, when they happen, as well as the broker takes them. A call that enters review or
+//! is superseded, and every outcome of a call with a callback, is kept in the ledger's outbox until it was told.
 
 pub mod document;
 pub mod events;

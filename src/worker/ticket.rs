@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::{Slot, Worker};
-use crate::call::{EndpointName, Event, ReviewReason, Ticket};
+use crate::call::{Call, EndpointName, Event, ReviewReason, Ticket};
 use crate::clock::{Timestamp, monotonic};
 use crate::delay::{Bundle, Departure, Receipt};
 use crate::endpoint::{Endpoint, LaneName};
-use crate::ledger::{ClaimWish, Claimed, SetAside};
+use crate::ledger::{ClaimWish, Claimed, SetAside, claim_of};
 use crate::limits::RECONNECT_PAUSE_MAX;
 
 /// Takes bundles from a lane until the worker drains. Bundles are handled side by side: one that waits for slots of its endpoint
@@ -45,13 +45,15 @@ async fn take_all(worker: &Arc<Worker>, mut bundles: mpsc::Receiver<Bundle>) {
 
 /// A receipt that is acknowledged when the last of its tickets is settled.
 struct Countdown {
+    /// When the earliest of its tickets was to wake its call.
+    wake_at: Option<Timestamp>,
     open: AtomicUsize,
     receipt: Mutex<Option<Receipt>>,
 }
 
 impl Countdown {
-    fn new(tickets: usize, receipt: Receipt) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(tickets), receipt: Mutex::new(Some(receipt)) })
+    fn new(tickets: usize, wake_at: Option<Timestamp>, receipt: Receipt) -> Arc<Self> {
+        Arc::new(Self { wake_at, open: AtomicUsize::new(tickets), receipt: Mutex::new(Some(receipt)) })
     }
 
     /// One ticket is claimed or known to be stale.
@@ -79,7 +81,7 @@ impl Worker {
             return receipt.acknowledge().await;
         };
         let held = wake_at.map(|wake_at| self.progress.hold(&endpoint.name, wake_at));
-        let countdown = Countdown::new(tickets.len(), receipt);
+        let countdown = Countdown::new(tickets.len(), wake_at, receipt);
         for ticket in tickets {
             // Without a slot the worker is stopping: the bundle comes again elsewhere.
             let Some(slot) = self.slot(&endpoint.name).await else { return };
@@ -91,12 +93,12 @@ impl Worker {
     }
 
     async fn take_ticket(&self, ticket: Ticket, endpoint: &Endpoint, slot: Slot, countdown: &Countdown) {
-        let taken_at = monotonic();
         // Not settled when the worker stops before the ledger answers: the ticket then comes again elsewhere.
-        let Some(claimed) = self.claim(ticket, endpoint).await else { return };
+        let Some((claimed, taken_at)) = self.claim(ticket, endpoint).await else { return };
         match claimed {
             Claimed::Won(call) => {
                 self.tools.metrics.claim("won");
+                self.note_lateness(&call, countdown);
                 countdown.settled().await;
                 self.attempt(*call, endpoint, slot, taken_at).await;
                 return;
@@ -114,10 +116,17 @@ impl Worker {
         countdown.settled().await;
     }
 
-    /// Claims, through any absence of the ledger, until the worker drains.
-    async fn claim(&self, ticket: Ticket, endpoint: &Endpoint) -> Option<Claimed> {
+    fn note_lateness(&self, call: &Call, countdown: &Countdown) {
+        if let (Some(wake_at), Some(claim)) = (countdown.wake_at, claim_of(call)) {
+            self.tools.metrics.late(claim.started_at.since(wake_at));
+        }
+    }
+
+    /// Claims, through any absence of the ledger, until the worker drains; also answers a moment before the lease began.
+    async fn claim(&self, ticket: Ticket, endpoint: &Endpoint) -> Option<(Claimed, Instant)> {
         let mut pause = Duration::from_millis(100);
         loop {
+            let taken_at = monotonic();
             let wish = ClaimWish {
                 ticket,
                 endpoint: endpoint.name.clone(),
@@ -125,7 +134,7 @@ impl Worker {
                 lease: endpoint.timeouts.lease(),
             };
             let error = match self.tools.ledger.claim(wish).await {
-                Ok(claimed) => return Some(claimed),
+                Ok(claimed) => return Some((claimed, taken_at)),
                 Err(error) => error,
             };
             tracing::debug!(call.id = %ticket.call, %error, "a claim did not reach the ledger; trying again");
@@ -155,7 +164,9 @@ impl Worker {
                 Ok(Some(call)) if self.tools.registry.get(&call.endpoint).is_none() => orphans.push(ticket),
                 Ok(Some(_) | None) => self.tools.metrics.claim("stale"),
                 // The sweeper meets it again.
-                Err(error) => tracing::debug!(call.id = %ticket.call, %error, "a call could not be looked up"),
+                Err(error) => {
+                    tracing::debug!(call.id = %ticket.call, %error, "a call could not be looked up")
+                }
             }
         }
         self.set_aside(orphans, ReviewReason::Unroutable).await;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use redial::call::{AttemptNumber, CallId, Ticket};
 use redial::clock::{Timestamp, monotonic};
+use redial::delay::embedded::EmbeddedDelay;
 use redial::delay::rabbitmq::{RabbitMqDelay, catch_all};
 use redial::delay::walk::Tiers;
 use redial::delay::{Bundle, Delay, Departure};
-use redial::delay::embedded::EmbeddedDelay;
 use redial::endpoint::LaneName;
 use redial::telemetry::Metrics;
 use tokio::sync::mpsc;
@@ -42,7 +42,8 @@ impl Subject {
     /// Timers end with the test's runtime.
     #[expect(clippy::unused_async, reason = "made like its twin")]
     async fn embedded() -> Self {
-        let lanes = LANES.map(|(lane, endpoints)| (name(lane), endpoints.iter().copied().map(name).collect()));
+        let lanes =
+            LANES.map(|(lane, endpoints)| (name(lane), endpoints.iter().copied().map(name).collect()));
         let delay = EmbeddedDelay::start(
             &lanes.into(),
             tiers(),

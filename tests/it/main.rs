@@ -4,6 +4,7 @@
 mod broker;
 mod config;
 mod delay;
+mod doors;
 mod invoker;
 mod journey;
 mod ledger;

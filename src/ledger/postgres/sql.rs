@@ -26,7 +26,8 @@ macro_rules! event_columns {
     };
 }
 
-/// Writes the notices that the changed calls of a `with` clause give rise to: the broker is told of reviews, a callback of every outcome.
+/// Writes the notices that the changed calls of a `with` clause give rise to: the broker is told of reviews and of what
+/// a later submission overtook, a callback of every outcome.
 macro_rules! insert_notices {
     ($changed:literal) => {
         concat!(
@@ -40,7 +41,7 @@ macro_rules! insert_notices {
             $changed,
             " s
              join (values ('broker'), ('callback')) as n(channel)
-               on (n.channel = 'broker' and s.status = 'review')
+               on (n.channel = 'broker' and s.status in ('review', 'superseded'))
                or (n.channel = 'callback' and s.callback_url is not null
                    and s.status in ('review', 'succeeded', 'resolved', 'cancelled', 'superseded'))"
         )

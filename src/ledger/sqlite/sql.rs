@@ -33,7 +33,8 @@ pub const ACCEPT: &str = "
 pub const TAG: &str =
     "insert into call_tags (key, value, call_id) values (?1, ?2, ?3) on conflict do nothing";
 
-/// Writes the notices that the present state of a call gives rise to: the broker is told of reviews, a callback of every outcome.
+/// Writes the notices that the present state of a call gives rise to: the broker is told of reviews and of what
+/// a later submission overtook, a callback of every outcome.
 pub const NOTIFY: &str = "
     insert into notices
       (channel, call_id, endpoint, publisher, idempotency_key, status, review_reason, attempts, last_error, at, callback_url,
@@ -43,7 +44,7 @@ pub const NOTIFY: &str = "
       s.last_error, ?2, case when n.channel = 'callback' then s.callback_url end, 0, ?2
     from calls s
     join (select 'broker' as channel union all select 'callback') n
-      on (n.channel = 'broker' and s.status = 'review')
+      on (n.channel = 'broker' and s.status in ('review', 'superseded'))
       or (n.channel = 'callback' and s.callback_url is not null
           and s.status in ('review', 'succeeded', 'resolved', 'cancelled', 'superseded'))
     where s.id = ?1";

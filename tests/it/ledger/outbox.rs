@@ -87,7 +87,7 @@ async fn every_outcome_is_told_to_whom_it_concerns(database: Database) {
     let old = NewCall { submission: called_back(old.submission.clone()), ..old };
     drop(accept(&*ledger, old).await);
     drop(accept(&*ledger, versioned("new", "deal", 2)).await);
-    assert_eq!(told(&*ledger).await, [(callback, Status::Superseded)]);
+    assert_eq!(told(&*ledger).await, [(broker, Status::Superseded), (callback, Status::Superseded)]);
 
     let late = accept(&*ledger, with_callback("late")).await;
     let wish = redial::ledger::ClaimWish { lease: Duration::ZERO, ..super::calls::wish(&late) };

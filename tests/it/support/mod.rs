@@ -1,9 +1,14 @@
 //! What tests need: servers that are really there, stores of their own, waiting until something holds.
 
+pub(crate) mod amqp_client;
+pub(crate) mod answer;
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod in_process;
+pub(crate) mod program;
 pub(crate) mod publisher;
+pub(crate) mod raw_http;
 pub(crate) mod service;
 pub(crate) mod stage;
 pub(crate) mod tcp_proxy;

@@ -1,0 +1,17 @@
+//! The doors of the service, as publishers, operators and programs find them: HTTP, AMQP, queues, the command line.
+//!
+//! Black box: the service runs in this process with everything it has in production; tests speak to it from outside.
+
+mod amqp_intake;
+mod command_line;
+mod command_line_servers;
+mod forged_tickets;
+mod http_bad_input;
+mod http_batch;
+mod http_raw;
+mod http_submit;
+mod lists;
+mod prefer_wait;
+mod review;
+mod review_queues;
+mod take_over;
