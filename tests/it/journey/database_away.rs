@@ -21,9 +21,9 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
     let service = stage.serve().await;
     let client = service.client();
     let publisher = stage.publisher().await;
-    let (submitted, published) = (keys("submitted", 150), keys("published", 150));
+    let (by_http, by_amqp) = (keys("http", 150), keys("amqp", 150));
     let submitting = async {
-        for key in &submitted {
+        for key in &by_http {
             client.submit_until_confirmed(&call("shop", key, PATH)).await;
         }
     };
@@ -33,11 +33,11 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
             stage.database.cut_connections().await;
         }
     };
-    tokio::join!(submitting, publish_all(&publisher, &published, |key| call("shop", key, PATH)), cutting);
+    tokio::join!(submitting, publish_all(&publisher, &by_amqp, |key| call("shop", key, PATH)), cutting);
     client.all_at_rest(300).await;
     publisher.close().await;
 
-    let history = History::gather(&client, &stage.third_party, [submitted, published].concat()).await;
+    let history = History::gather(&client, &stage.third_party, [by_http, by_amqp].concat()).await;
     assert_hold(&history, &Terms::new(&LADDER_MS, Faults::Some, 300));
 }
 

@@ -34,10 +34,11 @@ pub(super) async fn submit_all(client: &Client, keys: &[String], document: impl 
     client.submit_all(&documents).await;
 }
 
-/// Publishes calls, one after the other.
+/// Publishes calls, a few dozen at a time, as a busy publisher does.
 pub(super) async fn publish_all(publisher: &Publisher, keys: &[String], document: impl Fn(&str) -> Value) {
-    for key in keys {
-        publisher.submit(&document(key)).await;
+    let documents: Vec<Value> = keys.iter().map(|key| document(key)).collect();
+    for window in documents.chunks(50) {
+        publisher.submit_all(window).await;
     }
 }
 

@@ -52,14 +52,14 @@ async fn a_backlog_that_waits_in_its_lane_is_not_doubled() {
         Service::start(&stage.program("left", EVERYTHING)).await,
         Service::start(&stage.program("right", "api,worker,sweeper")).await,
     );
-    let (first, second) = (keys("first", 2_000), keys("second", 1_000));
+    let (first, second) = (keys("first", 1_600), keys("second", 800));
     let publisher = stage.publisher().await;
-    submit_all(&left.client(), &first, |key| call("shop", key, "/ok?ms=20")).await;
-    publish_all(&publisher, &second, |key| call("shop", key, "/ok?ms=20")).await;
-    left.client().all_at_rest(3_000).await;
+    submit_all(&left.client(), &first, |key| call("shop", key, "/ok?ms=30")).await;
+    publish_all(&publisher, &second, |key| call("shop", key, "/ok?ms=30")).await;
+    left.client().all_at_rest(2_400).await;
 
     let history = History::gather(&left.client(), &stage.third_party, [first, second].concat()).await;
-    assert_hold(&history, &Terms::new(&[1_000], Faults::None, 3_000));
+    assert_hold(&history, &Terms::new(&[1_000], Faults::None, 2_400));
     for client in [left.client(), right.client()] {
         assert_eq!(client.counter("redial_rescued_total", "").await, 0, "the sweeper doubled a backlog");
         assert_eq!(client.counter("redial_claims_total", "\"stale\"").await, 0, "tickets were doubled");

@@ -2,7 +2,7 @@
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
 use serde_json::Value;
 
 /// A connected publisher.
@@ -23,20 +23,36 @@ impl Publisher {
 
     /// Submits a call; it is confirmed when this returns.
     pub(crate) async fn submit(&self, document: &Value) {
-        let endpoint = document["endpoint"].as_str().unwrap();
-        let body = document.to_string().into_bytes();
-        assert!(self.publish("submit", endpoint, &body).await, "the submission was not confirmed");
+        self.submit_all(std::slice::from_ref(document)).await;
+    }
+
+    /// Submits calls, one behind the other; all are confirmed when this returns.
+    pub(crate) async fn submit_all(&self, documents: &[Value]) {
+        let mut confirms = Vec::with_capacity(documents.len());
+        for document in documents {
+            let endpoint = document["endpoint"].as_str().unwrap();
+            confirms.push(self.send("submit", endpoint, document.to_string().as_bytes()).await);
+        }
+        for confirm in confirms {
+            assert!(
+                matches!(confirm.await.unwrap(), Confirmation::Ack(None)),
+                "a submission was not confirmed"
+            );
+        }
     }
 
     /// Publishes to the exchange of this name, its prefix left out; answers whether the broker took it and had a queue for it.
     pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8]) -> bool {
+        let confirm = self.send(exchange, key, body).await;
+        matches!(confirm.await.unwrap(), Confirmation::Ack(None))
+    }
+
+    async fn send(&self, exchange: &str, key: &str, body: &[u8]) -> PublisherConfirm {
         let exchange = format!("{}.{exchange}", self.prefix);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties =
             BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
-        let confirm =
-            self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.unwrap();
-        matches!(confirm.await.unwrap(), Confirmation::Ack(None))
+        self.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await.unwrap()
     }
 
     /// Messages that stand ready in the queue of this name, its prefix left out.

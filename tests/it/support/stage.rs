@@ -18,6 +18,9 @@ use super::service::{Program, Service};
 /// Everything that one process can do.
 pub(crate) const EVERYTHING: &str = "api,intake,worker,sweeper";
 
+/// Where a test names no lease, no stall of a busy machine is taken for the death of a worker.
+const DEFAULTS: &str = "[defaults]\nlease = \"2m\"\n";
+
 /// What tickets travel through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -157,7 +160,7 @@ impl Stage {
         let database = self.plan.database_url.clone().unwrap_or_else(|| self.database.url());
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"{database}\"\nmax_connections = 5\n\
-             [broker]\nurl = \"{broker}\"\nprefix = \"{}\"\ntiers = [\"1s\"]\n[sweeper]\n{}\n",
+             [broker]\nurl = \"{broker}\"\nprefix = \"{}\"\ntiers = [\"1s\"]\n[sweeper]\n{}\n{DEFAULTS}",
             self.prefix, self.plan.sweeper
         );
         for (name, lines) in &self.plan.endpoints {
