@@ -56,6 +56,10 @@ pub const EARLY_TOLERANCE: Duration = Duration::from_millis(5);
 pub const BUNDLE_TICKETS_MAX: usize = 64;
 /// Most calls of one commit in the ledger.
 pub const COMMIT_BATCH_MAX: usize = 256;
+/// A commit with this many calls waits for no more company: a larger one costs hardly less per call.
+pub const COMMIT_BATCH_ENOUGH: usize = 64;
+/// Commits of one kind that may be under way at once: PostgreSQL writes them to disk together.
+pub const COMMITS_AT_ONCE: usize = 3;
 /// How long a commit waits for company when the one before it was not alone.
 pub const COMMIT_LINGER: Duration = Duration::from_millis(1);
 /// Requests that may wait for a commit of one kind; beyond it callers wait to ask.
@@ -137,4 +141,5 @@ const _: () = assert!(LEASE_MARGIN_DEFAULT.as_millis() >= LEASE_MARGIN_MIN.as_mi
 const _: () = assert!(LEASE_MAX.as_secs() > TIMEOUT_OVERALL_MAX.as_secs() + LEASE_MARGIN_DEFAULT.as_secs());
 const _: () = assert!(RESPONSE_KEPT_BYTES as u64 <= RESPONSE_READ_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(COMMIT_BATCH_ENOUGH <= COMMIT_BATCH_MAX);
 const _: () = assert!(BUNDLE_TICKETS_MAX <= BUNDLE_TICKETS_READ_MAX);

@@ -1,17 +1,18 @@
 //! Group commit: what many tasks want at the same time becomes one batch and one commit.
 //!
-//! One commit per call would cost fifty times as much. There is one collector a kind (accept, claim, record): while one commit is
-//! under way, the wishes for the next gather. A batch that the ledger refuses is split until the bad row stands alone, so one
+//! One commit per call would cost fifty times as much. There is one collector a kind (accept, claim, record): while commits are
+//! under way, a few at most, the wishes for the next gather. A batch that the ledger refuses is split until the bad row stands alone, so one
 //! poisoned row never takes its neighbours with it.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{Accepted, ClaimWish, Claimed, Ledger, LedgerError, NewCall, Record, Recorded, Result};
-use crate::limits::{COMMIT_BATCH_MAX, COMMIT_LINGER, COMMIT_QUEUE};
+use crate::limits::{COMMIT_BATCH_ENOUGH, COMMIT_BATCH_MAX, COMMIT_LINGER, COMMIT_QUEUE, COMMITS_AT_ONCE};
 use crate::telemetry::Metrics;
 
 /// A ledger whose hot path is shared by many tasks. Cheap to clone.
@@ -138,38 +139,76 @@ async fn collect<I, O, C, F>(
     metrics: Metrics,
 ) where
     I: Send + Sync + Clone + 'static,
-    O: Send,
-    C: Fn(Arc<Vec<I>>) -> F + Send + Sync,
-    F: Future<Output = Result<Vec<O>>> + Send,
+    O: Send + 'static,
+    C: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Vec<O>>> + Send + 'static,
 {
+    let commit = Arc::new(commit);
+    let under_way = Arc::new(Semaphore::new(COMMITS_AT_ONCE));
     let mut gathered = Vec::with_capacity(COMMIT_BATCH_MAX);
     let mut had_company = false;
     while wishes.recv_many(&mut gathered, COMMIT_BATCH_MAX).await > 0 {
-        // A lone wish after a shared commit probably has company on its way; a lone one after a lone one has not.
-        if had_company && gathered.len() < COMMIT_BATCH_MAX / 4 {
-            gather_for_a_moment(&mut wishes, &mut gathered).await;
+        let idle = under_way.available_permits() == COMMITS_AT_ONCE;
+        if let Some(linger) = linger(idle, had_company) {
+            gather_for(linger, &mut wishes, &mut gathered).await;
         }
+        // Closed only when this task has ended.
+        let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
+        fill_up(&mut wishes, &mut gathered);
         had_company = gathered.len() > 1;
         metrics.commit(kind, gathered.len());
-        let (inputs, answers): (Vec<I>, Vec<_>) = gathered.drain(..).unzip();
-        let results = commit_or_split(&commit, Arc::new(inputs)).await;
-        for (answer, result) in answers.into_iter().zip(results) {
-            // Whoever asked may have given up waiting; the ledger has the answer.
-            let _ = answer.send(result);
-        }
+        let batch = std::mem::replace(&mut gathered, Vec::with_capacity(COMMIT_BATCH_MAX));
+        let commit = Arc::clone(&commit);
+        tokio::spawn(async move {
+            commit_and_answer(&*commit, batch).await;
+            drop(permit);
+        });
     }
 }
 
-async fn gather_for_a_moment<T>(wishes: &mut mpsc::Receiver<T>, gathered: &mut Vec<T>) {
-    let until = tokio::time::sleep(COMMIT_LINGER);
+/// How long a batch waits for company. A lone wish after a shared commit probably has company on its way; a lone one after a lone
+/// one has not. While another commit is under way, a little patience makes the next one fuller and costs little time.
+fn linger(idle: bool, had_company: bool) -> Option<Duration> {
+    match (idle, had_company) {
+        (true, false) => None,
+        (true, true) => Some(COMMIT_LINGER),
+        (false, _) => Some(COMMIT_LINGER * 3),
+    }
+}
+
+async fn gather_for<T>(linger: Duration, wishes: &mut mpsc::Receiver<T>, gathered: &mut Vec<T>) {
+    let until = tokio::time::sleep(linger);
     tokio::pin!(until);
-    while gathered.len() < COMMIT_BATCH_MAX {
+    while gathered.len() < COMMIT_BATCH_ENOUGH {
         let room = COMMIT_BATCH_MAX - gathered.len();
         tokio::select! {
             biased;
             count = wishes.recv_many(gathered, room) => if count == 0 { return },
             () = &mut until => return,
         }
+    }
+}
+
+/// Takes what has come meanwhile, without waiting.
+fn fill_up<T>(wishes: &mut mpsc::Receiver<T>, gathered: &mut Vec<T>) {
+    while gathered.len() < COMMIT_BATCH_MAX
+        && let Ok(wish) = wishes.try_recv()
+    {
+        gathered.push(wish);
+    }
+}
+
+async fn commit_and_answer<I, O, C, F>(commit: &C, batch: Vec<Wish<I, O>>)
+where
+    I: Clone,
+    C: Fn(Arc<Vec<I>>) -> F,
+    F: Future<Output = Result<Vec<O>>>,
+{
+    let (inputs, answers): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
+    let results = commit_or_split(commit, Arc::new(inputs)).await;
+    for (answer, result) in answers.into_iter().zip(results) {
+        // Whoever asked may have given up waiting; the ledger has the answer.
+        let _ = answer.send(result);
     }
 }
 
