@@ -405,7 +405,7 @@ impl Parts {
                 &registry.lanes(),
                 settings.tiers(),
                 settings.broker.prefix.to_string(),
-                background.clone(),
+                background,
                 stop.clone(),
             ),
         };

@@ -44,11 +44,11 @@ pub const RUNG_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 /// Shortest rung.
 pub const RUNG_MIN: Duration = Duration::from_millis(1);
 /// Furthest that a `Retry-After` is followed.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 /// A call not finished this long after its submission goes to review, unless it names its own deadline.
-pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const DEADLINE_DEFAULT: Duration = Duration::from_hours(168);
 /// Furthest deadline and `not_before`, counted from submission.
-pub const HORIZON_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const HORIZON_MAX: Duration = Duration::from_hours(8784);
 /// A ticket this early counts as due: RabbitMQ's timers fire up to 1 ms early, clocks differ by a little more.
 pub const EARLY_TOLERANCE: Duration = Duration::from_millis(5);
 
@@ -117,9 +117,9 @@ pub const LEASE_MARGIN_MIN: Duration = Duration::from_secs(1);
 /// The lease's margin over the overall timeout where the configuration names no lease.
 pub const LEASE_MARGIN_DEFAULT: Duration = Duration::from_secs(5);
 /// Longest overall timeout of one attempt.
-pub const TIMEOUT_OVERALL_MAX: Duration = Duration::from_secs(600);
+pub const TIMEOUT_OVERALL_MAX: Duration = Duration::from_mins(10);
 /// Longest lease.
-pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
+pub const LEASE_MAX: Duration = Duration::from_hours(1);
 /// Most attempts of one endpoint in flight in one process.
 pub const CONCURRENCY_MAX: usize = 10_000;
 /// An idle connection to a third party is closed after this long; common servers close theirs after 5 s, and a
@@ -131,7 +131,7 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Longest pause between two tries to reach RabbitMQ or the database.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Longest `Prefer: wait`.
-pub const PREFER_WAIT_MAX: Duration = Duration::from_secs(60);
+pub const PREFER_WAIT_MAX: Duration = Duration::from_mins(1);
 
 const _: () = assert!(LEASE_MARGIN_DEFAULT.as_millis() >= LEASE_MARGIN_MIN.as_millis());
 const _: () = assert!(LEASE_MAX.as_secs() > TIMEOUT_OVERALL_MAX.as_secs() + LEASE_MARGIN_DEFAULT.as_secs());

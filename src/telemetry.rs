@@ -165,7 +165,7 @@ impl Metrics {
         self.attempts.get_or_create(&EndpointWord { endpoint: Arc::clone(endpoint), verdict }).get()
     }
 
-    /// Everything in Prometheus' text format (OpenMetrics 1.0).
+    /// Everything in Prometheus' text format (`OpenMetrics` 1.0).
     pub fn render(&self) -> String {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {

@@ -88,7 +88,7 @@ impl Page {
                 "limit" => page.limit = read_limit(value)?,
                 "cursor" => cursor_text = Some(value),
                 _ => {
-                    page.stamp.push_str(&format!("{name}={value}\n"));
+                    page.stamp.extend([name.as_str(), "=", value, "\n"]);
                     page.read_condition(name, value)?;
                 }
             }
@@ -115,11 +115,11 @@ impl Page {
             }
             "endpoint" => {
                 filter.endpoint =
-                    Some(EndpointName::parse(value).map_err(|error| bad(name, &error.to_string()))?)
+                    Some(EndpointName::parse(value).map_err(|error| bad(name, &error.to_string()))?);
             }
             "publisher" => {
                 filter.publisher =
-                    Some(Publisher::parse(value).map_err(|error| bad(name, &error.to_string()))?)
+                    Some(Publisher::parse(value).map_err(|error| bad(name, &error.to_string()))?);
             }
             "reason" => {
                 let reason = ReviewReason::parse(value);
@@ -131,7 +131,7 @@ impl Page {
             "from" => filter.from = Some(read_time(name, value)?),
             "to" => filter.to = Some(read_time(name, value)?),
             "q" if value.len() <= NAME_BYTES_MAX && !value.contains('\0') => {
-                filter.text = Some(value.to_owned())
+                filter.text = Some(value.to_owned());
             }
             "q" => return Err(bad(name, "must be at most 255 bytes without U+0000")),
             _ => {

@@ -269,7 +269,7 @@ impl From<&Attempt> for AttemptView {
             Outcome::Answered(answer) => (Some(answer), None),
             Outcome::Failed { kind, .. } => (None, Some(kind.as_str())),
         };
-        let (response_body, response_body_base64) = answer.map_or((None, None), |answer| shown_body(answer));
+        let (response_body, response_body_base64) = answer.map_or((None, None), shown_body);
         Self {
             number: attempt.number.get(),
             trigger: attempt.trigger.as_str(),

@@ -97,15 +97,16 @@ pub async fn batch(
     Ok(Json(json!({ "results": complete })).into_response())
 }
 
+/// A batch in an object: `{"calls": […]}`; the bare list does as well.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    calls: Vec<&'a RawValue>,
+}
+
 fn read_list(bytes: &[u8]) -> Result<Vec<&RawValue>> {
     let wrong = |status, code, detail: String| Problem::new(status, code, detail);
-    // `{"calls": […]}` or the bare list.
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Wrapped<'a> {
-        #[serde(borrow)]
-        calls: Vec<&'a RawValue>,
-    }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         wrong(StatusCode::BAD_REQUEST, "malformed_json", format!("the text is not UTF-8: {error}"))
     })?;

@@ -68,14 +68,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 /// The IPv4 address inside a mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`) address.
 fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = address.segments();
     let of = |high: u16, low: u16| {
         let ([first, second], [third, fourth]) = (high.to_be_bytes(), low.to_be_bytes());
         Ipv4Addr::new(first, second, third, fourth)
     };
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(of(high, low)),
-        [0x2002, ..] => Some(of(b, c)),
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => Some(of(high, low)),
         _ => None,
     }
 }

@@ -67,9 +67,10 @@ pub async fn run(args: ServeArgs) -> Outcome {
         Err(_) if stop.is_cancelled() => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error.into()),
     };
-    match app.address() {
-        Some(address) => tracing::info!(%address, "redial serves http://{address}"),
-        None => tracing::info!("redial serves without an API"),
+    if let Some(address) = app.address() {
+        tracing::info!(%address, "redial serves http://{address}");
+    } else {
+        tracing::info!("redial serves without an API");
     }
     stop.cancelled().await;
     tracing::info!("stopping");

@@ -72,7 +72,7 @@ impl EmbeddedDelay {
         lanes: &BTreeMap<LaneName, BTreeSet<EndpointName>>,
         tiers: Tiers,
         prefix: String,
-        tasks: TaskTracker,
+        tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let lane_of = lanes

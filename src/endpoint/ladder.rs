@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn repetitions_are_unrolled() {
         let ladder = Ladder::parse(&["5s", "10m x3"]).unwrap();
-        let minutes = Duration::from_secs(600);
+        let minutes = Duration::from_mins(10);
         assert_eq!(ladder.delays(), [Duration::from_secs(5), minutes, minutes, minutes]);
         assert_eq!(ladder.delay(Rung::new(4)), None);
         assert_eq!(ladder.delay_or_last(Rung::new(4)), minutes);

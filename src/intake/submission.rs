@@ -93,7 +93,7 @@ fn read_tags(raw: &RawValue, faults: &mut Faults) -> Vec<(TagKey, String)> {
     each_text("/tags", raw, faults, |name, value, pointer, faults| match TagKey::parse(name) {
         Err(error) => faults.add(pointer, "invalid_value", format!("a tag's key {error}")),
         Ok(_) if value.len() > NAME_BYTES_MAX => {
-            faults.add(pointer, "invalid_value", "must be at most 255 bytes long")
+            faults.add(pointer, "invalid_value", "must be at most 255 bytes long");
         }
         Ok(key) => tags.push((key, value.to_owned())),
     });

@@ -98,12 +98,12 @@ impl ReplayQueue {
             order: Order::Replay { request: None, new_key: false },
         };
         match self.desk.act(&action).await {
-            Ok(Acted::Done(_)) => Handled::Done,
             Ok(Acted::NotAllowed(status)) => {
                 tracing::info!(call.id = %call, %status, "a replay request was passed over: the call's state does not allow it");
                 Handled::Done
             }
-            Ok(Acted::Outdated(_)) => Handled::Done,
+            // No revision was asked for, so none can be outdated.
+            Ok(Acted::Done(_) | Acted::Outdated(_)) => Handled::Done,
             Ok(Acted::Unknown) => Handled::Rejected("unknown_call", format!("there is no call {call}")),
             Err(error) => {
                 tracing::debug!(call.id = %call, %error, "a replay request waits for the ledger");

@@ -119,13 +119,12 @@ impl Worker {
     async fn follow_up(&self, mut call: Call, attempt: &Attempt, state: &State, wake_at: Option<Timestamp>) {
         let ticket = Ticket { call: call.id, attempt: attempt.number.next() };
         call.state = state.clone();
-        match wake_at {
-            Some(wake_at) => self.see_off(ticket, &call, wake_at).await,
-            None => {
-                call.last = Some(last_outcome(attempt));
-                call.updated_at = Timestamp::now();
-                self.tools.events.tell(Event::of(&call));
-            }
+        if let Some(wake_at) = wake_at {
+            self.see_off(ticket, &call, wake_at).await;
+        } else {
+            call.last = Some(last_outcome(attempt));
+            call.updated_at = Timestamp::now();
+            self.tools.events.tell(Event::of(&call));
         }
     }
 

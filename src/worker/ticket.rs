@@ -165,7 +165,7 @@ impl Worker {
                 Ok(Some(_) | None) => self.tools.metrics.claim("stale"),
                 // The sweeper meets it again.
                 Err(error) => {
-                    tracing::debug!(call.id = %ticket.call, %error, "a call could not be looked up")
+                    tracing::debug!(call.id = %ticket.call, %error, "a call could not be looked up");
                 }
             }
         }

@@ -48,7 +48,7 @@ impl Subject {
             &lanes.into(),
             tiers(),
             "redial".to_owned(),
-            TaskTracker::new(),
+            &TaskTracker::new(),
             CancellationToken::new(),
         );
         Self { delay, _broker: None }

@@ -14,4 +14,5 @@ mod lists;
 mod prefer_wait;
 mod review;
 mod review_queues;
+mod server_life;
 mod take_over;

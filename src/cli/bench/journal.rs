@@ -38,7 +38,7 @@ impl Journal {
             calls.entry(line.0.clone()).or_default().push(line);
         }
         for arrivals in calls.values_mut() {
-            arrivals.sort_by_key(|line| line.arrived_us());
+            arrivals.sort_by_key(Line::arrived_us);
         }
         Ok(Self(calls))
     }
@@ -50,7 +50,7 @@ impl Journal {
 
     /// Calls that took effect.
     pub(super) fn succeeded(&self) -> usize {
-        self.0.values().filter(|arrivals| arrivals.iter().any(|line| line.took_effect())).count()
+        self.0.values().filter(|arrivals| arrivals.iter().any(Line::took_effect)).count()
     }
 
     /// Requests beyond those that each call needs.

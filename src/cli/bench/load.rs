@@ -57,7 +57,7 @@ async fn publish_steadily(args: &BenchArgs, broker: &Broker, rate: u32) -> anyho
 
 fn messages(args: &BenchArgs, broker: &Broker, numbers: &[u32]) -> Vec<Message> {
     let exchange = broker.topology().names.submit();
-    let not_before = args.waiting.then(|| Timestamp::now().plus(Duration::from_secs(3_600)).to_string());
+    let not_before = args.waiting.then(|| Timestamp::now().plus(Duration::from_hours(1)).to_string());
     numbers
         .iter()
         .map(|number| {

@@ -73,9 +73,9 @@ pub async fn run(args: BenchArgs) -> Outcome {
     stage.clear_away().await;
     let report = measured?;
     if args.json {
-        println!("{}", report.json())
+        println!("{}", report.json());
     } else {
-        report.print()
+        report.print();
     }
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -97,7 +97,7 @@ async fn measure(args: &BenchArgs, stage: &Stage) -> anyhow::Result<Report> {
     let used = stage.usage().since(&before);
     let journal = stage.journal().await?;
     let counters = stage.counters().await?;
-    Ok(Report::new(args, published_for, finished_for, used, &journal, counters))
+    Ok(Report::new(args, published_for, finished_for, used, &journal, &counters))
 }
 
 /// Waits until every call has taken effect at the third party, or nothing moves any more.

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 /// Clock ticks of `/proc/<pid>/stat` in a second: `USER_HZ`, 100 on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 /// How long a process may take to say where it listens.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A child of this program that listens somewhere.
 #[derive(Debug)]
@@ -106,11 +106,11 @@ impl Usage {
     pub(super) fn of_named(names: &[&str]) -> Self {
         let Ok(processes) = std::fs::read_dir("/proc") else { return Self::default() };
         let ids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let named = ids.filter(|id| {
-            let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
-            names.iter().any(|wanted| name.trim() == *wanted)
+        let wanted = ids.filter(|id| {
+            let command = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+            names.contains(&command.trim())
         });
-        Self { cpu_ms: named.filter_map(cpu_ms).sum(), peak_kib: 0 }
+        Self { cpu_ms: wanted.filter_map(cpu_ms).sum(), peak_kib: 0 }
     }
 
     /// What was used since an earlier look.

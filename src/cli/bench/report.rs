@@ -40,13 +40,13 @@ impl Report {
         finished: Duration,
         used: StageUsage,
         journal: &Journal,
-        counters: String,
+        counters: &str,
     ) -> Self {
         let calls = f64::from(args.calls);
         let waited = args.delay * args.failures;
         let lateness_us = journal.lateness_us(args.delay);
         let expected = if args.waiting { 0 } else { args.calls as usize };
-        let mean = |name: &str, label: &str| mean_of(&counters, name, label);
+        let mean = |name: &str, label: &str| mean_of(counters, name, label);
         Self {
             calls: args.calls,
             waiting: args.waiting,

@@ -78,7 +78,7 @@ impl Stage {
         std::fs::write(&file, &text)?;
         let service = Listening::start(&["serve", "--config", &file], Speaks::Err).await?;
         let broker = connect(&text).await?;
-        let client = crate::cli::http::client(Duration::from_secs(60))?;
+        let client = crate::cli::http::client(Duration::from_mins(1))?;
         Ok(Self { broker, third_party, service, client, server: args.database.clone(), database, folder })
     }
 

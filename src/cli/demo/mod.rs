@@ -30,10 +30,10 @@ pub struct DemoArgs {
     /// How many calls are submitted
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5_000), value_name = "N")]
     calls: u32,
-    /// RabbitMQ in place of timers in this process, as in amqp://guest:guest@127.0.0.1:5672
+    /// RabbitMQ in place of timers in this process, as in <amqp://guest:guest@127.0.0.1:5672>
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
-    /// PostgreSQL in place of a temporary SQLite file, as in postgres://postgres@127.0.0.1/demo; a database of its own
+    /// PostgreSQL in place of a temporary SQLite file, as in <postgres://postgres@127.0.0.1/demo>; a database of its own
     #[arg(long, value_name = "URL")]
     database: Option<String>,
     /// Where the API listens

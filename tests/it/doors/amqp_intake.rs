@@ -90,24 +90,24 @@ fn wrong() -> Vec<Bad> {
         }),
         edited("an unknown endpoint", "unknown_endpoint", |document| document["endpoint"] = "mms".into()),
         edited("an endpoint that is no name", "invalid_value", |document| {
-            document["endpoint"] = "S M S".into()
+            document["endpoint"] = "S M S".into();
         }),
         edited("an unknown field", "unknown_field", |document| document["priority"] = 5.into()),
         edited("a past deadline", "deadline_passed", |document| {
-            document["deadline"] = "2020-01-01T00:00:00Z".into()
+            document["deadline"] = "2020-01-01T00:00:00Z".into();
         }),
         edited("a far deadline", "invalid_value", |document| {
-            document["deadline"] = "9999-01-01T00:00:00Z".into()
+            document["deadline"] = "9999-01-01T00:00:00Z".into();
         }),
         edited("an empty key", "invalid_value", |document| document["idempotency_key"] = "".into()),
         edited("a long key", "invalid_value", |document| {
-            document["idempotency_key"] = "k".repeat(256).into()
+            document["idempotency_key"] = "k".repeat(256).into();
         }),
         edited("a path that leaves", "invalid_value", |document| {
-            document["request"]["path"] = "/../x".into()
+            document["request"]["path"] = "/../x".into();
         }),
         edited("another host", "invalid_value", |document| {
-            document["request"]["path"] = "//evil.test".into()
+            document["request"]["path"] = "//evil.test".into();
         }),
         edited("a host header", "invalid_value", |document| {
             document["request"]["headers"] = json!({ "host": "evil.test" });

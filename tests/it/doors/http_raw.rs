@@ -68,7 +68,7 @@ async fn a_length_that_lies_never_makes_a_call_of_half_a_document() {
         ("two that differ", sent("content-length: 10\r\ncontent-length: 11\r\n", &document)),
         (
             "a chunk that breaks off",
-            sent("transfer-encoding: chunked\r\n", &format!("{:x}\r\n{}", long, document)),
+            sent("transfer-encoding: chunked\r\n", &format!("{long:x}\r\n{document}")),
         ),
         (
             "no last chunk",

@@ -44,7 +44,7 @@ async fn a_failure_is_answered_202_and_the_call_goes_on(service: &Service) {
 }
 
 async fn what_is_too_slow_is_answered_202_and_the_same_attempt_goes_on(service: &Service) {
-    let answer = submit_and_wait(service, 1, &keyed("slow", "/slow?ms=2500")).await;
+    let answer = submit_and_wait(service, 1, &keyed("slow", "/slow?ms=4000")).await;
     assert_eq!((answer.status, answer.header("preference-applied")), (202, "wait=1"), "{answer:?}");
     let call = service.call_in(&answer.id(), "succeeded").await;
     assert_eq!((call["attempts_made"].as_i64(), service.seen("slow").len()), (Some(1), 1), "{call}");

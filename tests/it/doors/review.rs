@@ -1,5 +1,8 @@
 //! Review over HTTP: what waits there and why, and what a person may do with it.
 
+use std::time::Duration;
+
+use redial::clock::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -21,12 +24,11 @@ async fn refused(service: &Service, key: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_waits_for_review_with_the_reason_it_has() {
     let service = Setup::embedded().start().await;
-    let soon = redial::clock::Timestamp::now().plus(std::time::Duration::from_millis(700)).to_string();
     let ambiguous = json!({ "endpoint": "careful", "request": { "path": "/status/500" } });
     let mut told = json!({ "endpoint": "careful", "request": { "path": "/ok" } });
     told["failure"] = json!({ "ambiguous": true, "error": "read timeout" });
     let mut expiring = json!({ "endpoint": "patient", "request": { "path": "/status/503" } });
-    expiring["deadline"] = soon.into();
+    expiring["deadline"] = "soon".into();
     for (document, reason, attempts, verdict) in [
         (to("/status/422"), "rejected", 1, json!("rejected")),
         (to("/redirect?location=/ok"), "rejected", 1, json!("rejected")),
@@ -35,6 +37,11 @@ async fn a_call_waits_for_review_with_the_reason_it_has() {
         (told, "ambiguous", 0, Value::Null),
         (expiring, "expired", 1, json!("transient")),
     ] {
+        let mut document = document;
+        if document["deadline"] == "soon" {
+            // Before the next rung, which is a second away.
+            document["deadline"] = Timestamp::now().plus(Duration::from_millis(900)).to_string().into();
+        }
         let id = service.submit(&document).await;
         let call = service.call_in(&id, "review").await;
         assert_eq!(
@@ -181,7 +188,7 @@ async fn a_call_is_cancelled_or_resolved_once_with_the_note_of_who_did_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_running_or_done_cannot_be_acted_on() {
     let service = Setup::embedded().start().await;
-    let running = service.submit_to("/slow?ms=1500").await;
+    let running = service.submit_to("/slow?ms=3000").await;
     service.call_in(&running, "running").await;
     for action in ["replay", "cancel", "resolve"] {
         let answer = act(&service, &running, action, &json!({})).await;

@@ -104,7 +104,7 @@ async fn a_call_whose_deadline_passes_while_it_waits_goes_to_review() {
         .start()
         .await;
     let id = {
-        let deadline = in_ms(1_200);
+        let deadline = in_ms(2_000);
         let document = json!({ "endpoint": "slow", "request": { "path": "/status/503" }, "deadline": deadline, "idempotency_key": "k" });
         service.submit(&document).await
     };

@@ -109,7 +109,7 @@ impl Setup {
             apps.push(App::start(settings.clone(), parts, &stop).await.unwrap());
         }
         let address = apps[0].address().unwrap();
-        let client = redial::cli::http::client(Duration::from_secs(60)).unwrap();
+        let client = redial::cli::http::client(Duration::from_mins(1)).unwrap();
         let service = Service { apps, address, client, third_party, topology, stop, _place: self.place };
         wait_for("the service is ready", || async {
             (service.get("/readyz").await.body["status"] == "ok").then_some(())
@@ -269,7 +269,7 @@ pub(crate) fn keyed(key: &str, path: &str) -> Value {
 /// A submission whose first attempt is an hour away.
 pub(crate) fn in_an_hour(key: &str) -> Value {
     let mut document = keyed(key, "/ok");
-    let hour = redial::clock::Timestamp::now().plus(Duration::from_secs(3_600));
+    let hour = redial::clock::Timestamp::now().plus(Duration::from_hours(1));
     document["not_before"] = hour.to_string().into();
     document
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::wait_for;
 
 /// Longer than any command should take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A folder to run commands in. Nothing of the tests' own environment or configuration is seen there.
 pub(crate) struct Workplace(TempDir);
