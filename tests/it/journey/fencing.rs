@@ -65,11 +65,12 @@ async fn a_worker_that_was_halted_beyond_its_lease_only_adds_evidence() {
 
 /// A worker cut off from the ledger while its request is on its way, and another process that takes over.
 struct CutOff {
-    stage: Stage,
-    line: TcpProxy,
+    id: String,
+    // Processes end before the stage is cleared, or they would declare again what it deletes.
     _victim: Service,
     heir: Service,
-    id: String,
+    line: TcpProxy,
+    stage: Stage,
 }
 
 impl CutOff {
@@ -87,7 +88,7 @@ impl CutOff {
         third_party_sees(&stage, 1).await;
         line.cut();
         call_that(&heir.client(), &id, "the attempt is given up", lost).await;
-        Self { stage, line, _victim: victim, heir, id }
+        Self { id, _victim: victim, heir, line, stage }
     }
 
     async fn ends_well(self, ladder_ms: u64, attempts: usize) {
