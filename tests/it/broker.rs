@@ -305,9 +305,9 @@ async fn everything_goes_on_after_rabbitmq_was_stopped_killed_and_cut_off() {
 }
 
 /// Publishes until one message is confirmed, and consumes it.
-async fn round_trip(test: &TestBroker, deliveries: &mut mpsc::Receiver<Delivery>, text: &str) {
+async fn round_trip(broker: &TestBroker, deliveries: &mut mpsc::Receiver<Delivery>, text: &str) {
     wait_for(text, || async {
-        (test.broker.publish(vec![order(test, text)]).await == [Published::Confirmed]).then_some(())
+        (broker.broker.publish(vec![order(broker, text)]).await == [Published::Confirmed]).then_some(())
     })
     .await;
     loop {
@@ -315,7 +315,7 @@ async fn round_trip(test: &TestBroker, deliveries: &mut mpsc::Receiver<Delivery>
         let found = body(&delivery) == text;
         delivery.ack();
         if found {
-            assert!(!test.broker.is_away());
+            assert!(!broker.broker.is_away());
             return;
         }
     }
