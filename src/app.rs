@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::auth::{Role, Token};
+use crate::api::auth::Token;
 use crate::api::{Api, Health, Tokens};
 use crate::broker::{self, Broker, Names, Topology};
 use crate::call::{CallId, WorkerName};
@@ -518,17 +518,9 @@ fn tokens(settings: &Settings) -> Tokens {
     let token = |(name, token): (&crate::call::Publisher, &crate::config::settings::Token)| Token {
         name: name.clone(),
         sha256: token.sha256,
-        roles: token.roles.iter().map(|role| role_of(*role)).collect(),
+        roles: token.roles.iter().copied().collect(),
     };
     Tokens::new(settings.tokens.iter().map(token).collect())
-}
-
-const fn role_of(role: crate::config::settings::Role) -> Role {
-    match role {
-        crate::config::settings::Role::Submit => Role::Submit,
-        crate::config::settings::Role::View => Role::View,
-        crate::config::settings::Role::Operate => Role::Operate,
-    }
 }
 
 /// Every lane, the catch-all lane included.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use crate::api::auth::Role;
 use crate::call::{Publisher, WorkerName, named};
 use crate::delay::walk::Tiers;
 use crate::endpoint::Registry;
@@ -185,18 +186,6 @@ pub struct Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("roles", &self.roles).finish_non_exhaustive()
-    }
-}
-
-named! {
-    /// What a token may do.
-    Role {
-        /// Hand calls over.
-        Submit = "submit",
-        /// Look at calls.
-        View = "view",
-        /// Replay, edit, cancel and resolve calls, pause endpoints.
-        Operate = "operate",
     }
 }
 
