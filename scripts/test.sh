@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test of Redial. The tests need PostgreSQL and RabbitMQ; what is missing is installed (Debian and Ubuntu) and started.
+# Runs every test of Redial. The tests need PostgreSQL, RabbitMQ and Chromium; what is missing is installed (Debian and Ubuntu) and started.
 #
 #   scripts/test.sh                      everything
 #   scripts/test.sh --test it delay      arguments go to `cargo test --locked`
@@ -30,6 +30,7 @@ listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 docker_runs() { has docker && timeout 10 docker info >/dev/null 2>&1; }
 can_install() { [ -e /etc/debian_version ] && has apt-get && can_be_root; }
 
+has_chinese_fonts() { compgen -G '/usr/share/fonts/*/*/*CJK*' >/dev/null || { has fc-list && [ -n "$(fc-list :lang=zh-cn family)" ]; }; }
 rabbitmq_is_installed() { [ -x "$RABBITMQ_PROGRAM" ]; }
 postgres_is_installed() { compgen -G "$POSTGRES_PROGRAMS/*/bin/initdb" >/dev/null; }
 
@@ -68,6 +69,10 @@ missing_packages() {
     if [ -z "${REDIAL_TEST_DATABASE_URL:-}" ] && ! postgres_is_installed && ! postgres_answers && ! docker_runs; then
         echo postgresql
     fi
+    # The console is tested in a real browser; its pictures show both languages.
+    has chromium || has chromium-browser || has google-chrome || echo chromium
+    has chromedriver || echo chromium-driver
+    has_chinese_fonts || echo fonts-noto-cjk
 }
 
 apt_get() {
@@ -103,7 +108,7 @@ install_what_is_missing() {
         *" gcc "* | *" postgresql "*)
             fail "missing: ${packages[*]} (Debian's names); this script installs them on Debian and Ubuntu as root or with sudo, elsewhere please do" ;;
         *)
-            say "RabbitMQ's programs are missing and cannot be installed from here: the tests that stop and kill a RabbitMQ will fail" ;;
+            say "missing and not to be installed from here: ${packages[*]} (Debian's names); the tests that stop a RabbitMQ or open a browser will fail" ;;
     esac
 }
 

@@ -1,4 +1,4 @@
-//! Points in time, and the only places where the machine's clocks are read.
+//! Points in time, durations as they are written, and the only places where the machine's clocks are read.
 //!
 //! Everything else takes the time as an argument. What is due is decided by the ledger's clock; the monotonic
 //! clock guards leases inside one process, because it goes on while the wall clock jumps.
@@ -72,6 +72,12 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
+impl From<std::time::SystemTime> for Timestamp {
+    fn from(time: std::time::SystemTime) -> Self {
+        Self::from(DateTime::<Utc>::from(time))
+    }
+}
+
 impl From<Timestamp> for DateTime<Utc> {
     fn from(time: Timestamp) -> Self {
         DateTime::from_timestamp_micros(time.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -82,6 +88,34 @@ impl From<Timestamp> for DateTime<Utc> {
 #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock is read")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Units of durations, largest first, in milliseconds.
+const UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Reads `200ms`, `10s`, `2m`, `1h`, `7d`: a whole number and one unit.
+///
+/// # Errors
+/// A sentence that says what is allowed.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let sentence = || {
+        format!(
+            "{text:?} is no duration: write a whole number and one of ms, s, m, h, d, as in \"200ms\" or \"10s\""
+        )
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| sentence())?;
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(sentence)?;
+    number.checked_mul(*factor).map(Duration::from_millis).ok_or_else(sentence)
+}
+
+/// Writes a duration in the largest unit that holds it exactly, rounded down to the millisecond: `90s`, `2m`, `1500ms`.
+pub fn format_duration(duration: Duration) -> String {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (unit, factor) =
+        UNITS.iter().find(|(_, factor)| ms >= *factor && ms % factor == 0).unwrap_or(&("ms", 1));
+    format!("{}{unit}", ms / factor)
 }
 
 #[cfg(test)]
@@ -99,5 +133,13 @@ mod tests {
         for text in ["300000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "yesterday", "2026-11-21", ""] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for text in ["1ms", "200ms", "1500ms", "1s", "90s", "2m", "1h", "12h", "7d"] {
+            assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+        }
+        assert_eq!(format_duration(parse_duration("60s").unwrap()), "1m");
     }
 }

@@ -5,27 +5,30 @@
 //! | floor | modules |
 //! | --- | --- |
 //! | 0 | [`limits`], [`clock`], [`telemetry`] |
-//! | 1 | [`call`] |
-//! | 2 | [`endpoint`], [`document`] |
-//! | 3 | [`policy`] |
+//! | 1 | [`call`], [`script`] |
+//! | 2 | [`endpoint`], [`document`], [`tally`] |
+//! | 3 | [`policy`], [`gate`] |
 //! | 4 | [`ledger`], [`broker`], [`invoker`] |
-//! | 5 | [`delay`], [`notice`] |
+//! | 5 | [`delay`], [`notice`], [`upkeep`] |
 //! | 6 | [`worker`], [`callback`] |
-//! | 7 | [`intake`], [`sweeper`], [`review`] |
-//! | 8 | [`api`], [`simulator`] |
+//! | 7 | [`intake`], [`sweeper`], [`review`], [`bulk`] |
+//! | 8 | [`api`], [`console`], [`simulator`] |
 //! | 9, 10, 11 | [`config`], [`app`], [`cli`] |
 
 pub mod api;
 pub mod app;
 pub mod broker;
+pub mod bulk;
 pub mod call;
 pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod delay;
 pub mod document;
 pub mod endpoint;
+pub mod gate;
 pub mod intake;
 pub mod invoker;
 pub mod ledger;
@@ -33,7 +36,10 @@ pub mod limits;
 pub mod notice;
 pub mod policy;
 pub mod review;
+pub mod script;
 pub mod simulator;
 pub mod sweeper;
+pub mod tally;
 pub mod telemetry;
+pub mod upkeep;
 pub mod worker;

@@ -3,6 +3,7 @@
 //! One [`Metrics`] a process part, handed in, never global: two instances in one process (demo, tests) do not mix. Label values
 //! are names from the configuration or fixed words, so their number is bounded.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,20 @@ struct EndpointLabel {
     endpoint: Arc<str>,
 }
 
+/// A label set of an endpoint and why it is held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointKind {
+    endpoint: Arc<str>,
+    kind: &'static str,
+}
+
+/// A label set of an endpoint and how its breaker may stand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointState {
+    endpoint: Arc<str>,
+    state: &'static str,
+}
+
 type HistogramOf<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything the process counts. Cheap to clone: all clones count into the same place.
@@ -48,6 +63,9 @@ pub struct Metrics {
     bundles: Histogram,
     running: Gauge,
     events: Family<Word, Counter>,
+    held: Family<EndpointKind, Gauge>,
+    breakers: Family<EndpointState, Gauge>,
+    reloads: Family<Word, Counter>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -71,8 +89,12 @@ impl Default for Metrics {
             bundles: size_histogram(),
             running: Gauge::default(),
             events: Family::default(),
+            held: Family::default(),
+            breakers: Family::default(),
+            reloads: Family::default(),
         };
         metrics.register(&mut registry);
+        metrics.begin_at_zero();
         Self { registry: Arc::new(registry), ..metrics }
     }
 }
@@ -102,7 +124,45 @@ impl Metrics {
         registry.register("commit_batch_size", "Calls that shared one commit, by kind", self.batches.clone());
         registry.register("bundle_size", "Tickets that shared one message", self.bundles.clone());
         registry.register("running", "Attempts in flight in this process", self.running.clone());
+        registry.register(
+            "endpoint_held",
+            "Endpoints that nothing goes out to, by why (paused, limited, breaker); breaker is an open one",
+            self.held.clone(),
+        );
+        registry.register(
+            "endpoint_breaker_state",
+            "Where the breaker of each endpoint that has one stands: 1 for that state (closed, open, half_open), 0 for the others",
+            self.breakers.clone(),
+        );
+        registry.register(
+            "configuration_reloads",
+            "Changed configurations by what became of them",
+            self.reloads.clone(),
+        );
         registry.register("events", "Events and callbacks by what became of them", self.events.clone());
+    }
+
+    /// What is counted under fixed words is there from the start: Prometheus sees no increase in a series that begins with 1, and an alert
+    /// on it would miss the first event of every process.
+    fn begin_at_zero(&self) {
+        for (family, kinds) in [
+            (&self.submissions, &["stored", "known", "key_reused", "rejected"][..]),
+            (&self.claims, &["won", "early", "expired", "stale", "postponed", "unroutable"]),
+            (&self.rescued, &["overdue", "worker_lost", "expired", "handed", "unroutable"]),
+            (&self.events, &["published", "dropped", "delivered", "failed"]),
+            (&self.reloads, &["adopted", "refused"]),
+        ] {
+            for kind in kinds {
+                drop(family.get_or_create(&Word { kind }));
+            }
+        }
+    }
+
+    /// The same for the attempts of an endpoint that is configured.
+    pub fn expect_attempts(&self, endpoint: &Arc<str>, verdicts: impl Iterator<Item = &'static str>) {
+        for verdict in verdicts {
+            drop(self.attempts.get_or_create(&EndpointWord { endpoint: Arc::clone(endpoint), verdict }));
+        }
     }
 
     /// A submission became `stored`, `known`, `key_reused` or `rejected`.
@@ -110,7 +170,24 @@ impl Metrics {
         self.submissions.get_or_create(&Word { kind }).inc();
     }
 
-    /// A ticket was `won`, `early`, `expired`, `stale` or `unroutable`.
+    /// These endpoints are held and no others, each for this reason.
+    pub fn holds<'a>(&self, held: impl Iterator<Item = (&'a Arc<str>, &'static str)>) {
+        self.held.clear();
+        for (endpoint, kind) in held {
+            self.held.get_or_create(&EndpointKind { endpoint: Arc::clone(endpoint), kind }).set(1);
+        }
+    }
+
+    /// The breakers of these endpoints stand so, and there are no others: for each endpoint every state, and whether it is that one.
+    pub fn breakers<'a>(&self, states: impl Iterator<Item = (&'a Arc<str>, &'static str, bool)>) {
+        self.breakers.clear();
+        for (endpoint, state, is_present) in states {
+            let labels = EndpointState { endpoint: Arc::clone(endpoint), state };
+            self.breakers.get_or_create(&labels).set(i64::from(is_present));
+        }
+    }
+
+    /// A ticket was `won`, `early`, `expired`, `stale`, `postponed` or `unroutable`.
     pub fn claim(&self, kind: &'static str) {
         self.claims.get_or_create(&Word { kind }).inc();
     }
@@ -147,6 +224,11 @@ impl Metrics {
     /// An event or callback was `published`, `dropped`, `delivered` or `failed`.
     pub fn event(&self, kind: &'static str, count: usize) {
         self.events.get_or_create(&Word { kind }).inc_by(count as u64);
+    }
+
+    /// A changed configuration was `adopted` or `refused`.
+    pub fn reload(&self, kind: &'static str) {
+        self.reloads.get_or_create(&Word { kind }).inc();
     }
 
     /// An attempt begins; it ends when the guard is dropped.
@@ -218,7 +300,10 @@ pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
         EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
     let set_up = match format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            registry.with(fmt::layer().with_ansi(colours).with_writer(std::io::stderr)).try_init()
+        }
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
     set_up.map_err(|error| error.to_string())

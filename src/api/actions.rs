@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::auth::Operator;
-use super::calls::{IdInPath, unknown};
+use super::calls::{IdInPath, tag, unknown};
 use super::problem::{Problem, Result};
 use super::render::CallView;
 use super::submit::{find, read_json};
@@ -40,7 +40,7 @@ pub async fn replay(
     body: Body,
 ) -> Result<Response> {
     let call = find(&api, id).await?;
-    let wish = read_wish(&api, &headers, body, Some(&call.request)).await?;
+    let wish = read_wish(&api, &headers, body, Some(&call)).await?;
     let order = Order::Replay { request: wish.request, new_key: wish.new_key };
     // An edit is made against the revision that was read here; somebody else's edit must not be lost under it.
     let if_revision = if_match(&headers)?
@@ -95,10 +95,16 @@ async fn act(
             let detail = format!("a call that is {status} cannot be given the action {kind}{}", hint(status));
             Err(Problem::new(StatusCode::CONFLICT, "not_allowed_in_this_state", detail))
         }
+        Acted::BodyErased(at) => {
+            let detail = format!(
+                "the bodies of call {id} were erased at {at}, so it cannot be sent again; submit it anew"
+            );
+            Err(Problem::new(StatusCode::CONFLICT, "body_erased", detail))
+        }
         Acted::Outdated(revision) => {
             let detail =
                 format!("the call is at revision {} by now; look at it and decide again", revision.get());
-            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "outdated_revision", detail))
+            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "revision_outdated", detail))
         }
     }
 }
@@ -116,26 +122,33 @@ const fn hint(status: Status) -> &'static str {
 }
 
 fn done(call: &Call) -> Response {
-    let tag = format!("\"{}\"", call.revision.get());
-    (StatusCode::OK, [(header::ETAG, tag)], Json(CallView::from(call))).into_response()
+    (StatusCode::OK, [(header::ETAG, tag(call.revision))], Json(CallView::from(call))).into_response()
 }
 
-/// `If-Match: "3"`: only if the call is at revision 3.
+/// `If-Match: "3"`: only if the call is at revision 3; `*`: at any (RFC 9110, 13.1.1), as without it.
 fn if_match(headers: &HeaderMap) -> Result<Option<Revision>> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let Some(value) = headers.get(header::IF_MATCH).filter(|value| *value != "*") else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse().ok());
     let number = number.ok_or_else(|| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "invalid_if_match",
-            "If-Match takes one revision number in quotes, as in \"3\"",
+            "If-Match takes one revision number in quotes, as in \"3\", or *",
         )
     })?;
     Ok(Some(Revision::new(number)))
 }
 
+/// The note in a body that holds nothing else; no body at all is fine.
+///
+/// # Errors
+/// 413, 415 and 422 as for every document.
+pub(super) async fn read_note(api: &Api, headers: &HeaderMap, body: Body) -> Result<String> {
+    Ok(read_wish(api, headers, body, None).await?.note)
+}
+
 /// Reads an action's body; none at all is fine.
-async fn read_wish(api: &Api, headers: &HeaderMap, body: Body, present: Option<&Request>) -> Result<Wish> {
+async fn read_wish(api: &Api, headers: &HeaderMap, body: Body, present: Option<&Call>) -> Result<Wish> {
     let empty = axum::body::HttpBody::is_end_stream(&body);
     if empty {
         return Ok(Wish::default());
@@ -146,10 +159,21 @@ async fn read_wish(api: &Api, headers: &HeaderMap, body: Body, present: Option<&
     }
     Ok(crate::document::read(&bytes, |raw, _, faults| {
         let mut object = Object::open(raw, String::new(), faults)?;
-        let wish = read_fields(&mut object, present, faults);
+        let wish = read_fields(&mut object, present.map(|call| &call.request), faults);
         object.close(faults);
+        refuse_misdirected(api, present, &wish, faults);
         Some(wish)
     })?)
+}
+
+/// An edit may lead a call no further than a submission may.
+fn refuse_misdirected(api: &Api, call: Option<&Call>, wish: &Wish, faults: &mut Faults) {
+    let endpoint = call.and_then(|call| api.registry.get(&call.endpoint));
+    if let (Some(endpoint), Some(request)) = (endpoint, &wish.request)
+        && let Err(misdirected) = endpoint.destination.check(&request.path)
+    {
+        faults.add("/request/url", misdirected.code(), misdirected.to_string());
+    }
 }
 
 fn read_fields(object: &mut Object<'_>, present: Option<&Request>, faults: &mut Faults) -> Wish {

@@ -1,15 +1,17 @@
-//! Who asks, and what they may do. With no token configured everybody may do everything, and the server listens on loopback only.
+//! Who asks, by bearer token or by the console's cookie, and what they may do. With no token configured everybody may do everything, and the server listens on loopback only.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::{StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::problem::Problem;
+use super::session::{self, PublicUrl, Session};
 use crate::call::{Publisher, named};
+use crate::clock::Timestamp;
 
 named! {
     /// What a token may do.
@@ -44,25 +46,16 @@ impl Tokens {
         Self(tokens)
     }
 
-    /// Who asks with this `Authorization` header, if they may act in this role.
+    /// Whether anybody may do anything.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The token with this secret.
     ///
     /// # Errors
-    /// 401 without a known token, 403 with one that lacks the role.
-    fn admit(&self, authorization: Option<&[u8]>, role: Role) -> Result<Publisher, Problem> {
-        if self.0.is_empty() {
-            return Ok(Publisher::anonymous());
-        }
-        let given = authorization.and_then(|value| {
-            let (scheme, token) = value.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-        });
-        let Some(given) = given else {
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "token_missing",
-                "send a token: Authorization: Bearer <token>",
-            ));
-        };
+    /// 401 if none has it.
+    pub(super) fn with_secret(&self, given: &[u8]) -> Result<&Token, Problem> {
         // Every token is compared, each in constant time, so that the time taken says nothing about which came close.
         let hash: [u8; 32] = Sha256::digest(given).into();
         let matching =
@@ -72,16 +65,52 @@ impl Tokens {
                     if bool::from(token.sha256.ct_eq(&hash)) { Some(token) } else { found }
                 },
             );
-        match matching {
-            None => {
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "token_unknown", "this token is not configured"))
-            }
-            Some(token) if token.roles.contains(&role) => Ok(token.name.clone()),
-            Some(token) => {
-                let detail = format!("the token {} does not have the role {role}", token.name);
-                Err(Problem::new(StatusCode::FORBIDDEN, "role_missing", detail))
+        matching.ok_or_else(|| {
+            Problem::new(StatusCode::UNAUTHORIZED, "token_unknown", "this token is not configured")
+        })
+    }
+
+    /// Who asks: by an `Authorization` header, or else by the console's cookie, with its session.
+    ///
+    /// # Errors
+    /// 401 without a known token and without a session.
+    pub(super) fn asker(&self, headers: &HeaderMap) -> Result<(&Token, Option<Session>), Problem> {
+        let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        if authorization.is_none() {
+            let named = |name: &str| self.0.iter().find(|token| token.name.as_str() == name);
+            if let Some((token, session)) = Session::open(headers, Timestamp::now(), named) {
+                return Ok((token, Some(session)));
             }
         }
+        let given = authorization.and_then(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        let given = given.ok_or_else(|| {
+            let detail = "send a token: Authorization: Bearer <token>";
+            Problem::new(StatusCode::UNAUTHORIZED, "token_missing", detail)
+        })?;
+        Ok((self.with_secret(given)?, None))
+    }
+
+    /// Who asks, if they may act in this role.
+    ///
+    /// # Errors
+    /// 401 without a known token or session, 403 with one that lacks the role, and for what another site caused.
+    fn admit(&self, parts: &Parts, public: &PublicUrl, role: Role) -> Result<Publisher, Problem> {
+        if self.is_empty() {
+            session::hold_anonymous(parts, public)?;
+            return Ok(Publisher::anonymous());
+        }
+        let (token, session) = self.asker(&parts.headers)?;
+        if let Some(session) = session {
+            session.hold(token, parts, public)?;
+        }
+        if !token.roles.contains(&role) {
+            let detail = format!("the token {} does not have the role {role}", token.name);
+            return Err(Problem::new(StatusCode::FORBIDDEN, "role_missing", detail));
+        }
+        Ok(token.name.clone())
     }
 }
 
@@ -96,8 +125,7 @@ macro_rules! extractor {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-                let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-                api.tokens.admit(authorization, $role).map(Self)
+                api.tokens.admit(parts, &api.public_url, $role).map(Self)
             }
         }
     };
@@ -132,6 +160,15 @@ mod tests {
         ])
     }
 
+    fn asking(authorization: Option<&str>) -> Parts {
+        let request = axum::http::Request::post("/v1/calls");
+        let request = match authorization {
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization),
+            None => request,
+        };
+        request.body(()).unwrap().into_parts().0
+    }
+
     #[test]
     fn a_token_admits_to_its_roles_only() {
         for (authorization, role, expected) in [
@@ -143,7 +180,7 @@ mod tests {
             (Some("Bear"), Role::Submit, Err(401)),
             (None, Role::View, Err(401)),
         ] {
-            let admitted = tokens().admit(authorization.map(str::as_bytes), role);
+            let admitted = tokens().admit(&asking(authorization), &PublicUrl::default(), role);
             let admitted = admitted.map(|name| name.to_string()).map_err(|problem| problem.status().as_u16());
             assert_eq!(admitted, expected.map(str::to_owned), "{authorization:?} {role}");
         }
@@ -151,6 +188,7 @@ mod tests {
 
     #[test]
     fn without_tokens_everybody_is_admitted() {
-        assert_eq!(Tokens::default().admit(None, Role::Operate).unwrap(), Publisher::anonymous());
+        let admitted = Tokens::default().admit(&asking(None), &PublicUrl::default(), Role::Operate);
+        assert_eq!(admitted.unwrap(), Publisher::anonymous());
     }
 }

@@ -4,20 +4,29 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use super::Api;
 use super::auth::Viewer;
 use super::cursor;
+use super::filter::{KNOWN, Misread, add_condition};
+use super::paging::{Paging, cut};
 use super::problem::{Problem, Result};
 use super::render::CallView;
-use crate::call::{CallId, EndpointName, Publisher, ReviewReason, Status, TagKey};
+use crate::call::{CallId, Revision};
 use crate::clock::Timestamp;
 use crate::ledger::Filter;
-use crate::limits::{NAME_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
+use crate::limits::PAGE_MAX;
+
+/// A page of calls. Serialized as it stands: inside a [`serde_json::Value`] bodies would lose digits and the order of their members.
+#[derive(Serialize)]
+struct CallPage {
+    calls: Vec<CallView>,
+    next_cursor: Option<String>,
+}
 
 /// One page of calls, newest first.
 ///
@@ -30,11 +39,9 @@ pub async fn list(
 ) -> Result<Response> {
     let page = Page::read(&parameters)?;
     let mut calls = api.ledger.list(&page.filter, page.before, page.limit + 1).await?;
-    let more = calls.len() > page.limit;
-    calls.truncate(page.limit);
-    let next_cursor = calls.last().filter(|_| more).map(|last| cursor::write(last.id, &page.stamp));
-    let views: Vec<CallView> = calls.iter().map(CallView::from).collect();
-    Ok(Json(json!({ "calls": views, "next_cursor": next_cursor })).into_response())
+    let next_cursor = cut(&mut calls, page.limit).map(|last| cursor::write(last.id, &page.stamp));
+    let calls = calls.iter().map(CallView::from).collect();
+    Ok(Json(CallPage { calls, next_cursor }).into_response())
 }
 
 /// One call with attempts, actions and revisions.
@@ -43,7 +50,8 @@ pub async fn list(
 /// 400 for what is no id, 404 for an unknown one.
 pub async fn show(State(api): State<Arc<Api>>, _: Viewer, IdInPath(id): IdInPath) -> Result<Response> {
     let story = api.ledger.story(id).await?.ok_or_else(|| unknown(id))?;
-    Ok(Json(CallView::from(&story)).into_response())
+    let view = CallView::from(&story).with_reports(&api.ledger.reports(id).await?);
+    Ok(([(header::ETAG, tag(story.call.revision))], Json(view)).into_response())
 }
 
 /// The id of a call out of a path.
@@ -63,6 +71,11 @@ impl FromRequestParts<Arc<Api>> for IdInPath {
     }
 }
 
+/// A revision as an entity tag: what `If-Match` takes.
+pub(super) fn tag(revision: Revision) -> String {
+    format!("\"{}\"", revision.get())
+}
+
 /// There is no such call.
 pub(super) fn unknown(id: CallId) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown_call", format!("there is no call {id}"))
@@ -80,94 +93,48 @@ struct Page {
 
 impl Page {
     fn read(parameters: &[(String, String)]) -> Result<Self> {
-        let mut page =
-            Self { filter: Filter::default(), before: None, limit: PAGE_DEFAULT, stamp: String::new() };
-        let mut cursor_text = None;
-        for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
-            match name.as_str() {
-                "limit" => page.limit = read_limit(value)?,
-                "cursor" => cursor_text = Some(value),
-                _ => {
-                    page.stamp.extend([name.as_str(), "=", value, "\n"]);
-                    page.read_condition(name, value)?;
-                }
-            }
-        }
-        if let Some(text) = cursor_text {
-            let before = cursor::read(text, &page.stamp);
-            page.before = Some(before.ok_or_else(|| {
-                bad("cursor", "must be the next_cursor of a list with the same conditions")
-            })?);
-        }
-        Ok(page)
-    }
-
-    fn read_condition(&mut self, name: &str, value: &str) -> Result<()> {
-        let filter = &mut self.filter;
-        match name {
-            "status" => {
-                for status in value.split(',') {
-                    filter.statuses.push(
-                        Status::parse(status)
-                            .ok_or_else(|| bad(name, &format!("must be of {}", Status::allowed())))?,
-                    );
-                }
-            }
-            "endpoint" => {
-                filter.endpoint =
-                    Some(EndpointName::parse(value).map_err(|error| bad(name, &error.to_string()))?);
-            }
-            "publisher" => {
-                filter.publisher =
-                    Some(Publisher::parse(value).map_err(|error| bad(name, &error.to_string()))?);
-            }
-            "reason" => {
-                let reason = ReviewReason::parse(value);
-                filter.reason = Some(
-                    reason
-                        .ok_or_else(|| bad(name, &format!("must be one of {}", ReviewReason::allowed())))?,
-                );
-            }
-            "from" => filter.from = Some(read_time(name, value)?),
-            "to" => filter.to = Some(read_time(name, value)?),
-            "q" if value.len() <= NAME_BYTES_MAX && !value.contains('\0') => {
-                filter.text = Some(value.to_owned());
-            }
-            "q" => return Err(bad(name, "must be at most 255 bytes without U+0000")),
-            _ => {
-                let key = name.strip_prefix("tag.").ok_or_else(|| unknown_parameter(name))?;
-                let key = TagKey::parse(key).map_err(|error| bad(name, &format!("the tag's key {error}")))?;
-                filter.tags.push((key, value.replace('\0', "")));
-            }
-        }
-        Ok(())
+        let (mut filter, mut stamp) = (Filter::default(), String::new());
+        let paging = Paging::read(parameters, |name, value| {
+            stamp.extend([name, "=", value, "\n"]);
+            read_condition(&mut filter, name, value)
+        })?;
+        let before = paging.place(|text| cursor::read(text, &stamp))?;
+        Ok(Self { filter, before, limit: paging.limit, stamp })
     }
 }
 
-fn read_limit(value: &str) -> Result<usize> {
+/// Adds one parameter of a list to its filter.
+pub(super) fn read_condition(filter: &mut Filter, name: &str, value: &str) -> Result<()> {
+    add_condition(filter, name, value).map_err(|misread| match misread {
+        Misread::Bad(sentence) => bad(name, &sentence),
+        Misread::Unknown => unknown_parameter(name),
+    })
+}
+
+pub(super) fn read_limit(value: &str) -> Result<usize> {
     let limit = value.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
     limit.ok_or_else(|| bad("limit", &format!("must be a whole number from 1 to {PAGE_MAX}")))
 }
 
-fn read_time(name: &str, value: &str) -> Result<Timestamp> {
+pub(super) fn read_time(name: &str, value: &str) -> Result<Timestamp> {
     Timestamp::parse_rfc3339(value)
         .ok_or_else(|| bad(name, "must be a time in RFC 3339, as in 2026-11-21T10:00:00Z"))
 }
 
-fn bad(name: &str, sentence: &str) -> Problem {
+/// A parameter that cannot be read.
+pub(super) fn bad(name: &str, sentence: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", format!("{name} {sentence}"))
 }
 
 fn unknown_parameter(name: &str) -> Problem {
-    let detail = format!(
-        "{name} is no parameter of this list; known are status, endpoint, publisher, tag.<key>, reason, from, to, q, limit, cursor"
-    );
+    let detail = format!("{name} is no parameter of this list; known are {KNOWN}, limit, cursor");
     Problem::new(StatusCode::BAD_REQUEST, "unknown_parameter", detail)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Status;
 
     fn read(parameters: &[(&str, &str)]) -> Result<Page> {
         let owned: Vec<(String, String)> =

@@ -12,25 +12,31 @@ const CHECKSUM_BYTES: usize = 8;
 
 /// The cursor after `last` in a list with this filter (any text that stands for it).
 pub fn write(last: CallId, filter: &str) -> String {
-    let mut bytes = last.uuid().as_bytes().to_vec();
-    bytes.extend_from_slice(&checksum(last, filter));
+    seal(last.uuid().as_bytes(), filter)
+}
+
+/// The cursor after a place of whatever kind.
+pub fn seal(place: &[u8], filter: &str) -> String {
+    let mut bytes = place.to_vec();
+    bytes.extend_from_slice(&checksum(place, filter));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The call after which a list goes on; `None` if the cursor was not made by [`write()`] for this filter.
 pub fn read(cursor: &str, filter: &str) -> Option<CallId> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (id, check) = bytes.split_at_checked(16)?;
-    let last = CallId::from_uuid(Uuid::from_slice(id).ok()?);
-    (check == checksum(last, filter)).then_some(last)
+    open::<16>(cursor, filter).map(|id| CallId::from_uuid(Uuid::from_bytes(id)))
 }
 
-fn checksum(last: CallId, filter: &str) -> [u8; CHECKSUM_BYTES] {
-    let digest = Sha256::new()
-        .chain_update(b"redial-cursor")
-        .chain_update(last.uuid().as_bytes())
-        .chain_update(filter)
-        .finalize();
+/// The place after which a list goes on; `None` if the cursor was not made by [`seal`] for this filter.
+pub fn open<const LENGTH: usize>(cursor: &str, filter: &str) -> Option<[u8; LENGTH]> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (place, check) = bytes.split_at_checked(LENGTH)?;
+    (check == checksum(place, filter)).then(|| place.try_into().ok()).flatten()
+}
+
+fn checksum(place: &[u8], filter: &str) -> [u8; CHECKSUM_BYTES] {
+    let digest =
+        Sha256::new().chain_update(b"redial-cursor").chain_update(place).chain_update(filter).finalize();
     let mut checksum = [0; CHECKSUM_BYTES];
     checksum.copy_from_slice(&digest[..CHECKSUM_BYTES]);
     checksum

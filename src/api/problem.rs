@@ -8,7 +8,7 @@ use crate::document::{DocumentError, Fault};
 use crate::ledger::LedgerError;
 
 /// A refusal that is sent to the client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -19,8 +19,10 @@ pub struct Problem {
 /// The result of a handler.
 pub type Result<T> = std::result::Result<T, Problem>;
 
-#[derive(Serialize)]
-struct ProblemDocument<'a> {
+/// What went wrong (RFC 9457).
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemDocument<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -30,7 +32,9 @@ struct ProblemDocument<'a> {
     faults: Vec<FaultDocument<'a>>,
 }
 
-#[derive(Serialize)]
+/// One thing that is wrong with a document.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Fault)]
 struct FaultDocument<'a> {
     pointer: &'a str,
     code: &'a str,

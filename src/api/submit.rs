@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Api;
@@ -21,7 +21,7 @@ use super::render::CallView;
 use crate::call::{Call, CallId, Publisher, Status};
 use crate::clock::Timestamp;
 use crate::intake::amqp::is_json;
-use crate::intake::submission::{self, Envelope};
+use crate::intake::submission::{self, Envelope, Refused};
 use crate::intake::{Placement, Received};
 use crate::ledger::CallStory;
 use crate::limits::{PREFER_WAIT_MAX, SUBMISSION_BATCH_MAX};
@@ -45,14 +45,19 @@ pub async fn one(
     let bytes = read_json(&api, &headers, body).await?;
     let wait = preferred_wait(&headers)?;
     let until = wait.map(|wait| Instant::now() + wait);
-    let placement = plan(&api, &submitter.0, &headers, &bytes, until).await?;
-    let received = api.intake.submit(placement).await?;
+    let received = match plan(&api, &submitter.0, &headers, &bytes, until).await {
+        Ok(placement) => api.intake.submit(placement).await?,
+        Err(refused) => recall(&api, refused).await?,
+    };
     let mut response = match received {
         Received::New(call, attempt) => match until {
             None => accepted(&call),
             Some(until) => after_waiting(&api, &call, attempt, until).await?,
         },
-        Received::Known(id) => (StatusCode::OK, Json(CallView::from(&find(&api, id).await?))).into_response(),
+        Received::Known(id) => match until {
+            None => shown(&find(&api, id).await?),
+            Some(until) => known_after_waiting(&api, id, until).await?,
+        },
         Received::KeyReused(id) => return Err(key_reused(id)),
     };
     if let Some(applied) =
@@ -75,26 +80,42 @@ pub async fn batch(
 ) -> Result<Response> {
     let bytes = read_json(&api, &headers, body).await?;
     let documents = read_list(&bytes)?;
-    let mut results: Vec<Option<Value>> = Vec::with_capacity(documents.len());
-    let mut placements = Vec::new();
-    for document in documents {
+    let (mut placements, mut refused) = (Vec::new(), Vec::new());
+    for (place, document) in documents.into_iter().enumerate() {
         match plan(&api, &submitter.0, &headers, document.get().as_bytes(), None).await {
-            Ok(placement) => {
-                placements.push(placement);
-                results.push(None);
-            }
-            Err(problem) => results.push(Some(problem_result(&problem))),
+            Ok(placement) => placements.push((place, placement)),
+            Err(document) => refused.push((place, document)),
         }
     }
-    let mut answers = api.intake.submit_all(placements).await.into_iter();
-    let mut complete = Vec::with_capacity(results.len());
-    for result in results {
-        complete.push(match result {
-            Some(problem) => problem,
-            None => batch_result(&api, answers.next()).await,
-        });
+    let (places, placements): (Vec<usize>, Vec<Placement>) = placements.into_iter().unzip();
+    let stored = api.intake.submit_all(placements).await.into_iter();
+    let stored = stored.map(|answer| answer.map_err(|unstored| Problem::from(unstored.error)));
+    let mut answers: Vec<(usize, Result<Received>)> = places.into_iter().zip(stored).collect();
+    answers.extend(recall_all(&api, refused).await);
+    answers.sort_unstable_by_key(|(place, _)| *place);
+    let mut results = Vec::with_capacity(answers.len());
+    for (_, answer) in answers {
+        results.push(batch_result(&api, answer).await);
     }
-    Ok(Json(json!({ "results": complete })).into_response())
+    Ok(Json(BatchResults { results }).into_response())
+}
+
+/// What became of refused documents: one that became a call before is still that call.
+async fn recall_all(api: &Api, refused: Vec<(usize, Refused)>) -> Vec<(usize, Result<Received>)> {
+    let (places, refused): (Vec<usize>, Vec<Refused>) = refused.into_iter().unzip();
+    let mut recalled = api.intake.recall(&refused).await.map(Vec::into_iter).map_err(Problem::from);
+    let answers = refused.into_iter().map(|refused| match &mut recalled {
+        Ok(recalled) => recalled.next().flatten().ok_or_else(|| refused.error.into()),
+        Err(away) if refused.key_use.is_some() => Err(away.clone()),
+        Err(_) => Err(refused.error.into()),
+    });
+    places.into_iter().zip(answers).collect()
+}
+
+/// What became of a refused document.
+pub(super) async fn recall(api: &Api, refused: Refused) -> Result<Received> {
+    let recalled = api.intake.recall(std::slice::from_ref(&refused)).await?;
+    recalled.into_iter().next().flatten().ok_or_else(|| refused.error.into())
 }
 
 /// A batch in an object: `{"calls": […]}`; the bare list does as well.
@@ -127,24 +148,38 @@ fn read_list(bytes: &[u8]) -> Result<Vec<&RawValue>> {
     Ok(list)
 }
 
-type Answer = std::result::Result<Received, (Placement, crate::ledger::LedgerError)>;
-
-async fn batch_result(api: &Api, answer: Option<Answer>) -> Value {
-    let outcome = match answer {
-        Some(Ok(Received::New(call, _))) => Ok((202, *call)),
-        Some(Ok(Received::Known(id))) => find(api, id).await.map(|call| (200, call)),
-        Some(Ok(Received::KeyReused(id))) => Err(key_reused(id)),
-        Some(Err((_, error))) => Err(error.into()),
-        None => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "no result was given")),
-    };
-    match outcome {
-        Ok((status, call)) => json!({ "status": status, "call": CallView::from(&call) }),
-        Err(problem) => problem_result(&problem),
-    }
+/// The results of a batch, in order.
+#[derive(Serialize)]
+struct BatchResults {
+    results: Vec<BatchResult>,
 }
 
-fn problem_result(problem: &Problem) -> Value {
-    json!({ "status": problem.status().as_u16(), "problem": problem.to_value() })
+/// What became of one document.
+#[derive(Serialize)]
+struct BatchResult {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<Box<CallView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<serde_json::Value>,
+}
+
+async fn batch_result(api: &Api, answer: Result<Received>) -> BatchResult {
+    let outcome = match answer {
+        Ok(Received::New(call, _)) => Ok((202, *call)),
+        Ok(Received::Known(id)) => find(api, id).await.map(|call| (200, call)),
+        Ok(Received::KeyReused(id)) => Err(key_reused(id)),
+        Err(problem) => Err(problem),
+    };
+    match outcome {
+        Ok((status, call)) => {
+            BatchResult { status, call: Some(Box::new(CallView::from(&call))), problem: None }
+        }
+        Err(problem) => {
+            let status = problem.status().as_u16();
+            BatchResult { status, call: None, problem: Some(problem.to_value()) }
+        }
+    }
 }
 
 async fn plan(
@@ -153,7 +188,7 @@ async fn plan(
     headers: &HeaderMap,
     bytes: &[u8],
     until: Option<Instant>,
-) -> Result<Placement> {
+) -> std::result::Result<Placement, Refused> {
     let trace_parent =
         headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(submission::trace_parent);
     let envelope =
@@ -184,7 +219,11 @@ pub(super) async fn read_json(api: &Api, headers: &HeaderMap, body: Body) -> Res
 }
 
 async fn read_body(api: &Api, body: Body) -> Result<Bytes> {
-    let limit = api.body_bytes_max;
+    read_at_most(body, api.body_bytes_max).await
+}
+
+/// Reads a body up to a size.
+pub(super) async fn read_at_most(body: Body, limit: usize) -> Result<Bytes> {
     // A length that is announced is refused before anybody has to send it.
     if axum::body::HttpBody::size_hint(&body).lower() > limit as u64 {
         return Err(too_large(limit));
@@ -204,7 +243,7 @@ async fn read_body(api: &Api, body: Body) -> Result<Bytes> {
     }
 }
 
-fn too_large(limit: usize) -> Problem {
+pub(super) fn too_large(limit: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
@@ -212,14 +251,15 @@ fn too_large(limit: usize) -> Problem {
     )
 }
 
-/// `Prefer: wait=10` (RFC 7240, 4.3), in whole seconds.
+/// `Prefer: wait=10` (RFC 7240, 4.3), in whole seconds. What follows a preference after `;` are parameters of it (RFC 7240, 2).
 fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>> {
     let preferences = headers
         .get_all("prefer")
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']));
+        .flat_map(|value| value.split(','));
     for preference in preferences {
+        let preference = preference.split(';').next().unwrap_or_default();
         let Some((name, value)) = preference.split_once('=') else { continue };
         if !name.trim().eq_ignore_ascii_case("wait") {
             continue;
@@ -247,21 +287,37 @@ async fn after_waiting(
         // Dropping the handle detaches the attempt; it goes on.
         let _ = tokio::time::timeout_at(until, attempt).await;
     } else {
-        wait_for_another_process(api, call.id, until).await;
+        wait_for_first_attempt(api, call.id, until).await;
     }
     let Some(story) = api.ledger.story(call.id).await? else { return Ok(accepted(call)) };
-    Ok(answered(&story).unwrap_or_else(|| accepted(&story.call)))
+    // `Location` tells a new call that succeeded from one that was known.
+    Ok(match answered(&story) {
+        Some(response) => ([(header::LOCATION, location(&story.call))], response).into_response(),
+        None => accepted(&story.call),
+    })
 }
 
-async fn wait_for_another_process(api: &Api, id: CallId, until: Instant) {
-    while Instant::now() < until {
-        tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
-        match api.ledger.find(id).await {
-            Ok(Some(call)) if call.last.is_some() || call.state.status().is_final() => return,
-            Ok(_) => {}
-            Err(_) => return,
+/// Waits for the first attempt of a call that was handed over before: 200 in any case, with the third party's answer if it has succeeded.
+async fn known_after_waiting(api: &Api, id: CallId, until: Instant) -> Result<Response> {
+    wait_for_first_attempt(api, id, until).await;
+    let story = api.ledger.story(id).await?.ok_or_else(|| super::calls::unknown(id))?;
+    Ok(answered(&story).unwrap_or_else(|| shown(&story.call)))
+}
+
+/// Waits for an attempt that is made elsewhere, as long as there is one to wait for.
+async fn wait_for_first_attempt(api: &Api, id: CallId, until: Instant) {
+    while let Ok(Some(call)) = api.ledger.find(id).await {
+        if is_settled(&call) || Instant::now() >= until {
+            return;
         }
+        tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
     }
+}
+
+/// Whether a first attempt was made, or none will be before a person acts.
+fn is_settled(call: &Call) -> bool {
+    let status = call.state.status();
+    call.last.is_some() || status == Status::Review || status.is_final()
 }
 
 fn answered(story: &CallStory) -> Option<Response> {
@@ -269,12 +325,19 @@ fn answered(story: &CallStory) -> Option<Response> {
     Some((StatusCode::OK, Json(CallView::from(&story.call).with_response(attempt))).into_response())
 }
 
-fn accepted(call: &Call) -> Response {
-    let location = format!("/v1/calls/{}", call.id);
-    (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(CallView::from(call))).into_response()
+fn shown(call: &Call) -> Response {
+    (StatusCode::OK, Json(CallView::from(call))).into_response()
 }
 
-fn key_reused(id: CallId) -> Problem {
+pub(super) fn accepted(call: &Call) -> Response {
+    (StatusCode::ACCEPTED, [(header::LOCATION, location(call))], Json(CallView::from(call))).into_response()
+}
+
+fn location(call: &Call) -> String {
+    format!("/v1/calls/{}", call.id)
+}
+
+pub(super) fn key_reused(id: CallId) -> Problem {
     let detail =
         format!("this publisher used the idempotency key for a different document before: call {id}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
@@ -297,6 +360,8 @@ mod tests {
             ("WAIT = 5", Ok(Some(5))),
             ("wait=100000", Ok(Some(60))),
             ("return=minimal", Ok(None)),
+            ("wait=3; foo", Ok(Some(3))),
+            ("foo; wait=3", Ok(None)),
             ("wait=soon", Err(())),
             ("wait=-1", Err(())),
         ] {

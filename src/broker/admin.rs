@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::declare::{self, Refusal};
 use super::session::{answered, properties};
-use super::topology::Topology;
+use super::topology::{Binding, Topology};
 use super::{Address, BrokerError, Declare, Shared};
 use crate::clock::monotonic;
 use crate::limits::{BROKER_ANSWER_TIMEOUT, BROKER_CLOSE_TIMEOUT, BROKER_CONNECT_TIMEOUT};
@@ -25,6 +25,24 @@ const DECLARE_AGAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Time for RabbitMQ to tell all consumers of a deleted queue that they are cancelled. Declared again at once, it would
 /// subscribe them to the new queue without their knowledge (see `consume`).
 const DECLARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What is done with lanes that are left from another configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// They are looked at.
+    Look,
+    /// They get no further messages.
+    Unbind,
+}
+
+/// What stands in a queue, and who takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Messages that stand ready.
+    pub ready: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
 
 /// Asks RabbitMQ short questions.
 #[derive(Clone)]
@@ -59,6 +77,15 @@ impl Admin {
     /// # Errors
     /// RabbitMQ is away, or we may not ask.
     pub async fn ready_in(&self, queues: &[String]) -> Result<Vec<Option<u64>>, BrokerError> {
+        let counts = self.counts_of(queues).await?;
+        Ok(counts.into_iter().map(|counts| counts.map(|counts| counts.ready)).collect())
+    }
+
+    /// What stands in each of these queues, in their order.
+    ///
+    /// # Errors
+    /// RabbitMQ is away, or we may not ask.
+    pub async fn counts_of(&self, queues: &[String]) -> Result<Vec<Option<QueueCounts>>, BrokerError> {
         let connection = self.connection().await?;
         let mut channel = answered(connection.create_channel()).await?;
         let mut counts = Vec::new();
@@ -85,6 +112,47 @@ impl Admin {
         declare::apply(&connection, topology).await
     }
 
+    /// Looks for lanes that are left from another configuration; answers those that exist, with the messages in each. With
+    /// [`Stale::Unbind`] nothing comes into them any more.
+    ///
+    /// # Errors
+    /// RabbitMQ is away, or we may not ask.
+    pub async fn stale_lanes(
+        &self,
+        topology: &Topology,
+        what: Stale,
+    ) -> Result<Vec<(String, u64)>, BrokerError> {
+        let stale = topology.stale_lanes();
+        let queues: Vec<String> = stale.keys().cloned().collect();
+        let counts = self.ready_in(&queues).await?;
+        let found: Vec<_> =
+            queues.into_iter().zip(counts).filter_map(|(queue, count)| Some((queue, count?))).collect();
+        if what == Stale::Unbind && !found.is_empty() {
+            self.unbind(found.iter().flat_map(|(queue, _)| &stale[queue])).await?;
+        }
+        Ok(found)
+    }
+
+    /// Takes bindings away; one that is not there is no error.
+    ///
+    /// # Errors
+    /// RabbitMQ is away, or we may not unbind.
+    pub async fn unbind(&self, bindings: impl Iterator<Item = &Binding>) -> Result<(), BrokerError> {
+        let connection = self.connection().await?;
+        let mut channel = answered(connection.create_channel()).await?;
+        for Binding { queue, exchange, key } in bindings {
+            let (queue, exchange, key) =
+                (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
+            match answered(channel.queue_unbind(queue, exchange, key, FieldTable::default())).await {
+                Ok(()) => {}
+                Err(error) if error.is_missing() => channel = answered(connection.create_channel()).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        let _ = answered(channel.close(200, "OK".into())).await;
+        Ok(())
+    }
+
     /// Deletes queues and exchanges of a topology, with all that is in them. For tests and for taking Redial down.
     ///
     /// # Errors
@@ -92,8 +160,9 @@ impl Admin {
     pub async fn delete(&self, topology: &Topology) -> Result<(), BrokerError> {
         let connection = self.connection().await?;
         let channel = answered(connection.create_channel()).await?;
-        for queue in &topology.queues {
-            let name = queue.name.as_str().into();
+        let stale = topology.stale_lanes();
+        for queue in topology.queues.iter().map(|queue| &queue.name).chain(stale.keys()) {
+            let name = queue.as_str().into();
             answered(channel.queue_delete(name, QueueDeleteOptions::default())).await?;
         }
         for exchange in &topology.exchanges {
@@ -142,7 +211,7 @@ impl Shared {
         }
         match self.admin.connection().await {
             Ok(connection) => {
-                if let Err(error) = declare::apply_and_report(&connection, &self.topology).await {
+                if let Err(error) = declare::apply_and_report(&connection, &self.topology.load_full()).await {
                     tracing::warn!(%error, "cannot declare the topology again");
                 }
             }
@@ -177,10 +246,11 @@ fn pool(address: &Address, connection_name: &str) -> Result<Pool, deadpool_lapin
         .map_err(deadpool_lapin::CreatePoolError::Build)
 }
 
-async fn passive(channel: &Channel, queue: &str) -> Result<u64, BrokerError> {
+/// What stands in a queue. The channel is closed by a queue that is missing or forbidden.
+pub(super) async fn passive(channel: &Channel, queue: &str) -> Result<QueueCounts, BrokerError> {
     let name = ShortString::try_new(queue)
         .map_err(|_| BrokerError::Refused { code: 404, text: "the queue's name is too long".to_owned() })?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = answered(channel.queue_declare(name, options, FieldTable::default())).await?;
-    Ok(u64::from(queue.message_count()))
+    Ok(QueueCounts { ready: u64::from(queue.message_count()), consumers: u64::from(queue.consumer_count()) })
 }

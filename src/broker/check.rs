@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::admin::Stale;
 use super::management::{Lenient, Management, ManagementUrl, QueueSeen, Silent};
 use super::session::answered;
 use super::topology::{Argument, Arguments, Exchange, Queue, Topology};
@@ -49,17 +50,33 @@ pub async fn check(
     management: Option<&ManagementUrl>,
     topology: &Topology,
 ) -> Result<Report, BrokerError> {
-    let Some(url) = management else {
-        let why = "bindings and policies: no management URL is configured".to_owned();
-        return Ok(Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] });
-    };
-    match by_management(url, address.vhost(), topology).await {
-        Ok(findings) => Ok(Report { findings, unchecked: Vec::new() }),
-        Err(silent) => {
-            let why = format!("bindings and policies: the management API at {url} told nothing: {silent}");
-            Ok(Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] })
+    let mut report = match management {
+        None => {
+            let why = "bindings and policies: no management URL is configured".to_owned();
+            Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] }
         }
-    }
+        Some(url) => match by_management(url, address.vhost(), topology).await {
+            Ok(findings) => Report { findings, unchecked: Vec::new() },
+            Err(silent) => {
+                let why =
+                    format!("bindings and policies: the management API at {url} told nothing: {silent}");
+                Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] }
+            }
+        },
+    };
+    report.findings.extend(left_over(admin, topology).await?);
+    Ok(report)
+}
+
+/// Lanes of another configuration that still hold tickets.
+async fn left_over(admin: &Admin, topology: &Topology) -> Result<Vec<Finding>, BrokerError> {
+    let stale = admin.stale_lanes(topology, Stale::Look).await?;
+    let finding = |(queue, messages): (String, u64)| Finding {
+        object: format!("queue {queue}"),
+        is: format!("{messages} messages lie in this lane of another configuration"),
+        should_be: "should be empty: `redial serve` moves them over".to_owned(),
+    };
+    Ok(stale.into_iter().filter(|(_, messages)| *messages > 0).map(finding).collect())
 }
 
 async fn by_amqp(admin: &Admin, topology: &Topology) -> Result<Vec<Finding>, BrokerError> {
@@ -232,7 +249,7 @@ fn policy_findings(object: &str, queue: &Queue, policy: &Map<String, Value>) -> 
 
 fn overrides(precedence: &Precedence, set: &Value, declared: Option<&Argument>) -> bool {
     match (precedence, declared) {
-        (_, None) | (Precedence::Smaller, Some(Argument::Text(_))) => true,
+        (_, None) | (Precedence::Smaller, Some(Argument::Text(_) | Argument::Flag(_))) => true,
         (Precedence::Policy, Some(declared)) => shown(set) != declared.to_string(),
         (Precedence::Smaller, Some(Argument::Number(declared))) => {
             set.as_i64().is_none_or(|set| set < *declared)

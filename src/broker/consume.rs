@@ -17,7 +17,7 @@ use lapin::{BasicProperties, Channel};
 use tokio::sync::mpsc;
 
 use super::session::{Session, answered};
-use super::{BrokerError, Shared};
+use super::{BrokerError, Carried, Shared};
 use crate::limits::{BROKER_ANSWER_TIMEOUT, CONSUME_AGAIN_PAUSE, CONSUME_LOOK_EVERY};
 
 /// A message from a queue.
@@ -37,7 +37,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn new(channel: &Arc<Consuming>, delivery: lapin::message::Delivery) -> Self {
+    pub(super) fn new(channel: &Arc<Consuming>, delivery: lapin::message::Delivery) -> Self {
         Self {
             body: delivery.data,
             exchange: delivery.exchange.into(),
@@ -90,6 +90,11 @@ impl Delivery {
         value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))
     }
 
+    /// What its publisher put around the body, for a message that keeps the body.
+    pub fn carried(&self) -> Carried {
+        Carried::of(&self.properties)
+    }
+
     /// Acknowledges it.
     pub fn ack(self) {
         self.settlement.ack();
@@ -118,13 +123,23 @@ fn header_text(value: &AMQPValue) -> Option<String> {
 
 /// The channel of a consumer.
 #[derive(Debug)]
-struct Consuming {
+pub(super) struct Consuming {
     channel: Channel,
     /// Everything up to this delivery tag is acknowledged.
     through: AtomicU64,
 }
 
 impl Consuming {
+    /// A channel of which nothing is acknowledged yet.
+    pub(super) fn new(channel: Channel) -> Arc<Self> {
+        Arc::new(Self { channel, through: AtomicU64::new(0) })
+    }
+
+    /// The channel.
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
     /// Deliveries of this channel that are out and not settled; each holds the channel.
     fn unsettled(self: &Arc<Self>) -> usize {
         Arc::strong_count(self) - 1
@@ -240,7 +255,7 @@ where
         Ok(open) => open,
         Err(error) => return End::Lost(error),
     };
-    let channel = Arc::new(Consuming { channel, through: AtomicU64::new(0) });
+    let channel = Consuming::new(channel);
     let mut stopped = pin!(shared.stop.cancelled());
     let mut idle = Idle::new();
     loop {

@@ -87,7 +87,13 @@ pub(super) async fn apply_and_report(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<(), BrokerError> {
-    for Refusal { object, code, text } in apply(connection, topology).await? {
+    report(apply(connection, topology).await?);
+    Ok(())
+}
+
+/// Logs what was refused.
+pub(super) fn report(refusals: Vec<Refusal>) {
+    for Refusal { object, code, text } in refusals {
         tracing::error!(
             object,
             code,
@@ -95,7 +101,6 @@ pub(super) async fn apply_and_report(
             "RabbitMQ refused a declaration; `redial topology check` tells what differs"
         );
     }
-    Ok(())
 }
 
 async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), BrokerError> {
@@ -147,6 +152,7 @@ fn table(arguments: &Arguments) -> FieldTable {
         let value = match value {
             Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
             Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
         };
         table.insert((*name).into(), value);
     }

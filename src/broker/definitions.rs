@@ -145,6 +145,7 @@ fn arguments(arguments: &Arguments) -> Value {
         let value = match value {
             Argument::Text(text) => json!(text),
             Argument::Number(number) => json!(number),
+            Argument::Flag(flag) => json!(flag),
         };
         ((*name).to_owned(), value)
     };

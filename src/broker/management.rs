@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::clock::Timestamp;
 use crate::limits::BROKER_ANSWER_TIMEOUT;
 
 /// Where the management API is, with user and password; never shown with them.
@@ -103,6 +104,36 @@ pub(super) struct PolicySeen {
     pub(super) definition: Lenient,
 }
 
+/// What the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// Its version, as it writes it.
+    pub version: String,
+    /// Its clock, to the second, where the answer says it.
+    pub clock: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OverviewSeen {
+    rabbitmq_version: String,
+}
+
+/// Asks a server what it is.
+///
+/// # Errors
+/// A sentence: the API told nothing.
+pub async fn overview(url: &ManagementUrl) -> Result<Overview, String> {
+    let told = |silent: Silent| silent.to_string();
+    let response = Management::new(url, "/").map_err(told)?.ask(&["overview"]).await.map_err(told)?;
+    if !response.status().is_success() {
+        return Err(Silent::Unexpected(response.status().to_string()).to_string());
+    }
+    let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+    let clock = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(Timestamp::from);
+    let seen: OverviewSeen = response.json().await.map_err(|error| error.without_url().to_string())?;
+    Ok(Overview { version: seen.rabbitmq_version, clock })
+}
+
 /// A JSON object; some versions write an empty one as an empty list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(from = "Value")]
@@ -156,8 +187,7 @@ impl<'a> Management<'a> {
         self.get(&["policies", self.vhost, name]).await
     }
 
-    /// `None` if there is no such object.
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Silent> {
+    async fn ask(&self, path: &[&str]) -> Result<reqwest::Response, Silent> {
         let mut url = self.url.url.clone();
         url.path_segments_mut()
             .map_err(|()| Silent::Unreachable("the URL has no path".to_owned()))?
@@ -167,7 +197,12 @@ impl<'a> Management<'a> {
         let request =
             self.client.get(url).basic_auth(&self.url.user, Some(self.url.password.expose_secret()));
         let unreachable = |error: reqwest::Error| Silent::Unreachable(error.without_url().to_string());
-        let response = request.send().await.map_err(unreachable)?;
+        request.send().await.map_err(unreachable)
+    }
+
+    /// `None` if there is no such object.
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, Silent> {
+        let response = self.ask(path).await?;
         match response.status() {
             http::StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => {

@@ -9,17 +9,20 @@
 
 pub mod address;
 pub mod admin;
+mod carried;
 pub mod check;
 pub mod consume;
 pub mod declare;
 pub mod definitions;
 mod management;
+mod peek;
 mod publish;
 mod session;
 pub mod topology;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,9 +30,11 @@ use tokio_util::task::TaskTracker;
 use crate::limits::{BROKER_CLOSE_TIMEOUT, CONFIRM_WINDOW, PUBLISH_CHANNELS, PUBLISH_QUEUE};
 
 pub use address::Address;
-pub use admin::Admin;
+pub use admin::{Admin, QueueCounts, Stale};
+pub use carried::Carried;
 pub use consume::{Delivery, Settlement};
-pub use management::ManagementUrl;
+pub use management::{ManagementUrl, Overview, overview};
+pub use peek::Peek;
 pub use publish::{ContentType, HeaderValue, Message, Published, Routing};
 pub use topology::{Names, Topology};
 
@@ -101,13 +106,15 @@ pub struct Broker {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<publish::Job>,
     tasks: TaskTracker,
+    /// One look into a queue at a time: two would hide messages from each other.
+    peeking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the supervisor, the publishers and the consumers share.
 #[derive(Debug)]
 struct Shared {
     config: Config,
-    topology: Topology,
+    topology: ArcSwap<Topology>,
     admin: Admin,
     session: watch::Sender<Option<Arc<Session>>>,
     /// Consumers end.
@@ -125,7 +132,7 @@ impl Broker {
         let admin = Admin::new(&config.address, &config.connection_name);
         let shared = Arc::new(Shared {
             config,
-            topology,
+            topology: ArcSwap::from_pointee(topology),
             admin,
             session: watch::Sender::new(None),
             stop,
@@ -137,7 +144,7 @@ impl Broker {
         for _ in 0..PUBLISH_CHANNELS {
             tasks.spawn(publish::run(Arc::clone(&shared), Arc::clone(&queue)));
         }
-        Arc::new(Self { shared, jobs, tasks })
+        Arc::new(Self { shared, jobs, tasks, peeking: Arc::default() })
     }
 
     /// Whether nothing can be published now: not connected, or blocked by one of RabbitMQ's alarms.
@@ -214,8 +221,26 @@ impl Broker {
     }
 
     /// What this process declares.
-    pub fn topology(&self) -> &Topology {
-        &self.shared.topology
+    pub fn topology(&self) -> Arc<Topology> {
+        self.shared.topology.load_full()
+    }
+
+    /// Puts another topology in the place of the present one: declares what is new, and takes away the bindings that only the old one
+    /// had. Queues stay, because they may hold messages.
+    ///
+    /// # Errors
+    /// RabbitMQ is away: the next session declares what is new; old bindings then stay.
+    pub async fn adopt(&self, topology: Topology) -> Result<(), BrokerError> {
+        let topology = Arc::new(topology);
+        let before = self.shared.topology.swap(Arc::clone(&topology));
+        match self.shared.config.declare {
+            Declare::Never => Ok(()),
+            Declare::Apply => {
+                declare::report(self.admin().apply(&topology).await?);
+                let gone = |binding: &&topology::Binding| !topology.bindings.contains(binding);
+                self.admin().unbind(before.bindings.iter().filter(gone)).await
+            }
+        }
     }
 
     /// Ends everything and closes the connections, within a few seconds. What is published from now on is `Away` or `Unknown`.

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::session::Session;
-use super::{BrokerError, Shared};
+use super::{BrokerError, Carried, Shared};
 use crate::clock::Timestamp;
 use crate::limits::{CONFIRM_TIMEOUT, CONFIRM_WINDOW};
 
@@ -31,7 +31,9 @@ pub struct Message {
     pub body: Vec<u8>,
     /// What the body is.
     pub content_type: ContentType,
-    /// Headers.
+    /// What another message's publisher put around this body.
+    pub carried: Option<Carried>,
+    /// Headers; of the same name as a carried one, in its place.
     pub headers: Vec<(&'static str, HeaderValue)>,
     /// Who publishes.
     pub app_id: Option<String>,
@@ -47,6 +49,7 @@ impl Message {
             routing_key: routing_key.into(),
             body,
             content_type: ContentType::Json,
+            carried: None,
             headers: Vec::new(),
             app_id: None,
             routing: Routing::Required,
@@ -286,11 +289,14 @@ fn properties(message: &Message, id: Uuid, sent_at: u64) -> Option<BasicProperti
     if let Some(app_id) = &message.app_id {
         properties = properties.with_app_id(ShortString::try_new(app_id.as_str()).ok()?);
     }
-    if !message.headers.is_empty() {
-        let mut table = FieldTable::default();
-        for (name, value) in &message.headers {
-            table.insert((*name).into(), header(value));
-        }
+    let mut table = FieldTable::default();
+    if let Some(carried) = &message.carried {
+        (properties, table) = carried.onto(properties);
+    }
+    for (name, value) in &message.headers {
+        table.insert((*name).into(), header(value));
+    }
+    if !table.inner().is_empty() {
         properties = properties.with_headers(table);
     }
     Some(properties)

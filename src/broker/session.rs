@@ -79,7 +79,7 @@ impl Session {
         let events: (Events, Events) =
             (Box::pin(publishing.events_listener()), Box::pin(consuming.events_listener()));
         match shared.config.declare {
-            Declare::Apply => declare::apply_and_report(&consuming, &shared.topology).await?,
+            Declare::Apply => declare::apply_and_report(&consuming, &shared.topology.load_full()).await?,
             Declare::Never => {}
         }
         let session = Self {

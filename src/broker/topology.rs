@@ -20,6 +20,9 @@ pub fn base_tiers() -> BTreeSet<Duration> {
     BASE_TIERS_S.map(Duration::from_secs).into()
 }
 
+/// The end of the name of a lane with a single active consumer. Arguments of a queue never change, so that form has a name of its own.
+const SINGLE: &str = ".single";
+
 /// The names of all objects, each beginning with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -81,6 +84,11 @@ impl Names {
     /// Queue of one lane.
     pub fn lane(&self, lane: &str) -> String {
         format!("{}.due.{lane}", self.prefix)
+    }
+
+    /// Queue of one lane that has a single active consumer. No lane's name holds a dot, so no other queue is called so.
+    pub fn single_lane(&self, lane: &str) -> String {
+        format!("{}.due.{lane}{SINGLE}", self.prefix)
     }
 
     /// Exchange of outcomes.
@@ -186,6 +194,8 @@ pub enum Argument {
     Text(String),
     /// A whole number.
     Number(i64),
+    /// Yes or no.
+    Flag(bool),
 }
 
 impl From<&str> for Argument {
@@ -212,6 +222,7 @@ impl std::fmt::Display for Argument {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
         }
     }
 }
@@ -249,6 +260,39 @@ impl Topology {
         topology.queues.dedup();
         topology.bindings.sort();
         topology
+    }
+
+    /// The same with a single active consumer for these lanes: what one process at a time consumes, it can count.
+    #[must_use]
+    pub fn with_single(mut self, lanes: &BTreeSet<LaneName>) -> Self {
+        for lane in lanes {
+            let (shared, single) = (self.names.lane(lane.as_str()), self.names.single_lane(lane.as_str()));
+            for queue in self.queues.iter_mut().filter(|queue| queue.name == shared) {
+                queue.name.clone_from(&single);
+                queue.arguments.insert("x-single-active-consumer", Argument::Flag(true));
+            }
+            for binding in self.bindings.iter_mut().filter(|binding| binding.queue == shared) {
+                binding.queue.clone_from(&single);
+            }
+        }
+        self.queues.sort();
+        self.bindings.sort();
+        self
+    }
+
+    /// The other form of every lane: queues that may be left from another configuration, with the bindings that made them a lane.
+    /// What still lies in one has to go to the lane that took its place.
+    pub fn stale_lanes(&self) -> BTreeMap<String, Vec<Binding>> {
+        let due = self.names.due();
+        let mut stale = BTreeMap::<String, Vec<Binding>>::new();
+        for binding in self.bindings.iter().filter(|binding| binding.exchange == due) {
+            let other = match binding.queue.strip_suffix(SINGLE) {
+                Some(shared) => shared.to_owned(),
+                None => format!("{}{SINGLE}", binding.queue),
+            };
+            stale.entry(other.clone()).or_default().push(Binding { queue: other, ..binding.clone() });
+        }
+        stale
     }
 
     /// Whether this queue is part of it.
@@ -368,6 +412,21 @@ mod tests {
         assert!(bound("redial.due.sms", "redial.due", "*.mms"));
         assert!(bound("redial.due.payment", "redial.due", "*.payment"));
         assert!(bound("redial.due.default", "redial.due.unrouted", "#"));
+    }
+
+    #[test]
+    fn a_lane_with_a_single_consumer_has_a_queue_of_its_own_and_the_other_form_is_stale() {
+        let sms = EndpointName::parse("sms").unwrap();
+        let before = topology();
+        let after = before.clone().with_single(&BTreeSet::from([sms]));
+        let queue = after.queues.iter().find(|queue| queue.name == "redial.due.sms.single").unwrap();
+        assert_eq!(queue.arguments["x-single-active-consumer"], Argument::Flag(true));
+        assert!(after.has_queue("redial.due.payment") && !after.has_queue("redial.due.sms"));
+        let stale = |topology: &Topology| topology.stale_lanes().into_keys().collect::<Vec<_>>();
+        assert_eq!(stale(&after), ["redial.due.payment.single", "redial.due.sms"]);
+        assert_eq!(stale(&before), ["redial.due.payment.single", "redial.due.sms.single"]);
+        let keys: Vec<_> = after.stale_lanes()["redial.due.sms"].iter().map(|one| one.key.clone()).collect();
+        assert_eq!(keys, ["*.mms", "*.sms"]);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::name::WorkerName;
+use super::name::{ProviderName, WorkerName};
+use super::request::{REDACTED, is_secret_header};
 use super::{ClaimNumber, Revision, named};
 use crate::clock::Timestamp;
+use crate::limits::RESPONSE_KEPT_BYTES;
 
 /// Numbers the attempts of a call: 1, 2, 3 … without gap. Zero stands only for "none made yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +131,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The same without the values of headers that are secret by name: rules may see them, the log may not.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        if let Self::Answered(answer) = &mut self {
+            for (_, value) in answer.headers.iter_mut().filter(|(name, _)| is_secret_header(name)) {
+                REDACTED.clone_into(value);
+            }
+        }
+        self
+    }
+}
+
 /// An answer of the third party, cut to what is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -136,13 +151,18 @@ pub struct Answer {
     pub status: u16,
     /// Names in lower case, in the order received.
     pub headers: Vec<(String, String)>,
-    /// The first bytes of the body, at most [`crate::limits::RESPONSE_KEPT_BYTES`].
+    /// The first bytes of the body, at most [`RESPONSE_KEPT_BYTES`].
     pub body: Bytes,
     /// The body's true length in bytes; a lower bound if reading stopped early.
     pub body_bytes: u64,
 }
 
 impl Answer {
+    /// Whether only the beginning of the body is kept. One that was erased since is no beginning.
+    pub fn is_cut(&self) -> bool {
+        self.body_bytes > RESPONSE_KEPT_BYTES as u64 && !self.body.is_empty()
+    }
+
     /// The values of one header, name in lower case.
     pub fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -173,6 +193,57 @@ pub struct LateResult {
     pub recorded_at: Timestamp,
 }
 
+/// The vendor that an attempt went to, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Which.
+    pub provider: ProviderName,
+    /// Why that one, in a few words for a person.
+    pub reason: String,
+    /// What the attempt cost, where the provider has a price.
+    pub cost: Option<Cost>,
+}
+
+/// An amount of money in millionths of the unit that the configuration uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cost(i64);
+
+impl Cost {
+    /// So many millionths.
+    pub const fn from_millionths(millionths: i64) -> Self {
+        Self(millionths)
+    }
+
+    /// In whole units, for people; exact below nine thousand million units.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits hold every sum that anybody pays for calls")]
+    pub const fn units(self) -> f64 {
+        self.0 as f64 / 1_000_000.0
+    }
+
+    /// How many millionths.
+    pub const fn millionths(self) -> i64 {
+        self.0
+    }
+}
+
+/// What decided a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// The rule that held; `None`: no rule did, the defaults decided.
+    pub rule: Option<String>,
+    /// Rules that could not be asked, each with its reason; for a person.
+    pub notes: Option<String>,
+}
+
+impl Ruling {
+    /// With a note besides those that are there.
+    #[must_use]
+    pub fn with_note(self, note: Option<String>) -> Self {
+        let notes: Vec<String> = self.notes.into_iter().chain(note).collect();
+        Self { notes: (!notes.is_empty()).then(|| notes.join("; ")), ..self }
+    }
+}
+
 /// One closed attempt in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -183,7 +254,9 @@ pub struct Attempt {
     /// Why it was made.
     pub trigger: Trigger,
     /// Which of several vendors it went to.
-    pub provider: Option<String>,
+    pub choice: Option<Choice>,
+    /// What decided the verdict.
+    pub ruling: Ruling,
     /// Who made it.
     pub worker: WorkerName,
     /// When it was claimed, by the ledger's clock.

@@ -1,6 +1,6 @@
 //! What the outside is told when a call reaches an outcome.
 
-use super::{CallId, EndpointName, IdempotencyKey, Publisher, ReviewReason, Status};
+use super::{CallId, EndpointName, IdempotencyKey, Mode, ProviderName, Publisher, ReviewReason, Status};
 use crate::clock::Timestamp;
 
 /// A call has reached an outcome: it is final, or it waits for a person.
@@ -20,10 +20,25 @@ pub struct Event {
     pub review_reason: Option<ReviewReason>,
     /// Attempts made.
     pub attempts: i32,
-    /// What the last attempt came to, if that was no success.
+    /// What the last attempt came to, if that was no success; before the first attempt, what the publisher met.
     pub last_error: Option<String>,
+    /// Whether its requests leave.
+    pub mode: Mode,
     /// When it got there.
     pub at: Timestamp,
+}
+
+/// A call goes to another provider because the one before failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailoverEvent {
+    /// The call as it stands; it is no outcome.
+    pub event: Event,
+    /// The provider that failed.
+    pub from: ProviderName,
+    /// The one that it goes to.
+    pub to: ProviderName,
+    /// In what way the first one failed, in a word: a status, or the kind of the failure.
+    pub reason: String,
 }
 
 impl Event {
@@ -37,7 +52,8 @@ impl Event {
             status: call.state.status(),
             review_reason: call.state.review_reason(),
             attempts: call.attempts_made.get(),
-            last_error: call.last.as_ref().and_then(|last| last.error.clone()),
+            last_error: call.known_error().map(str::to_owned),
+            mode: call.mode,
             at: call.updated_at,
         }
     }

@@ -3,6 +3,8 @@
 //! Plain values, no I/O. A state carries exactly what is true in it; the ledger's constraints say the same.
 
 pub mod attempt;
+pub mod course;
+pub mod error_group;
 pub mod event;
 pub mod name;
 pub mod request;
@@ -14,11 +16,15 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
-pub use attempt::{Attempt, AttemptNumber, ErrorKind, LateResult, Outcome, Trigger, Verdict};
+pub use attempt::{
+    Attempt, AttemptNumber, Choice, Cost, ErrorKind, LateResult, Outcome, Ruling, Trigger, Verdict,
+};
+pub use course::Course;
+pub use error_group::error_group;
 pub use event::Event;
-pub use name::{EndpointName, EntityKey, IdempotencyKey, Publisher, TagKey, WorkerName};
+pub use name::{EndpointName, EntityKey, IdempotencyKey, ProviderName, Publisher, TagKey, WorkerName};
 pub use request::{Body, Headers, Method, Request, RequestPath};
-pub use submission::{Failure, Submission};
+pub use submission::{Failure, KeyUse, Submission};
 
 /// A call's identity, a `UUIDv7` (RFC 9562): ids sort by time of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +88,9 @@ impl Rung {
 pub struct ClaimNumber(i64);
 
 impl ClaimNumber {
+    /// The first claim of a call.
+    pub const FIRST: Self = Self(1);
+
     /// The claim with this number.
     pub const fn new(number: i64) -> Self {
         Self(number)
@@ -93,7 +102,10 @@ impl ClaimNumber {
     }
 }
 
-/// Counts the edits of a call's request; the request as submitted is revision 1.
+/// Counts what operators did to a call, edits of its request among it; a call as submitted is at revision 1.
+///
+/// Every action counts, not only edits: whoever decides on what an earlier revision showed must learn that somebody was faster, or two
+/// operators could replay the same call twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(i32);
 
@@ -334,20 +346,36 @@ pub struct Call {
     pub failure: Option<Failure>,
     /// What the last recorded attempt came to.
     pub last: Option<LastOutcome>,
+    /// What policy remembers of earlier attempts.
+    pub course: Course,
+    /// The provider that the publisher wants it to go to.
+    pub provider: Option<ProviderName>,
+    /// Whether its requests leave.
+    pub mode: Mode,
     /// W3C `traceparent` of the submission.
     pub trace_parent: Option<String>,
-    /// Counts edits.
+    /// Counts operators' actions, edits among them.
     pub revision: Revision,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// When its bodies were blanked, those of its attempts too; it cannot be sent again.
+    pub body_erased_at: Option<Timestamp>,
+    /// When everything else that could be personal was blanked as well.
+    pub erased_at: Option<Timestamp>,
 }
 
 impl Call {
     /// The key that goes out in the idempotency header: the same on every attempt.
     pub fn outgoing_key(&self) -> &IdempotencyKey {
         self.sent_key.as_ref().unwrap_or(&self.idempotency_key)
+    }
+
+    /// What went wrong last, as far as anybody knows: Redial's own last error, before the first attempt the publisher's.
+    pub fn known_error(&self) -> Option<&str> {
+        let own = self.last.as_ref().map(|last| last.error.as_deref());
+        own.unwrap_or_else(|| self.failure.as_ref().and_then(|failure| failure.error.as_deref()))
     }
 }
 
@@ -358,6 +386,26 @@ pub struct Ticket {
     pub call: CallId,
     /// Which attempt it is for; any other makes the ticket stale.
     pub attempt: AttemptNumber,
+}
+
+named! {
+    /// Whether a call's requests leave the machine.
+    Mode {
+        /// They do.
+        Live = "live",
+        /// They do not: a script answers in the third party's place, and the call counts in no statistics.
+        DryRun = "dry_run",
+    }
+}
+
+impl Mode {
+    /// Whether calls of this kind count in statistics, breakers and success rates.
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::Live => true,
+            Self::DryRun => false,
+        }
+    }
 }
 
 named! {

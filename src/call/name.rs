@@ -73,6 +73,10 @@ name_type! {
     TagKey, check_tag_key
 }
 name_type! {
+    /// One of several vendors behind an endpoint: `[a-z0-9][a-z0-9-]{0,62}`.
+    ProviderName, check_endpoint
+}
+name_type! {
     /// A worker process, as it appears in attempts and logs.
     WorkerName, check_printable
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use url::Url;
 
 use super::name::NameError;
 use super::named;
@@ -32,7 +33,7 @@ named! {
 pub struct Request {
     /// The HTTP method.
     pub method: Method,
-    /// Path and query below the endpoint's base URL.
+    /// Path and query below the endpoint's base URL, or a whole URL where the endpoint has none.
     pub path: RequestPath,
     /// Headers of the call's own.
     pub headers: Headers,
@@ -61,7 +62,7 @@ impl Body {
     }
 }
 
-/// A path with its query that stays below the endpoint's base URL.
+/// A path with its query that stays below the endpoint's base URL; or, where the endpoint lets submissions name the host, a whole URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestPath(String);
 
@@ -97,7 +98,46 @@ impl RequestPath {
         Ok(Self(text.to_owned()))
     }
 
-    /// Path and query as text.
+    /// Reads `https://host/path?query`: absolute, `http` or `https`, without user, password and fragment. It is kept in its normal form,
+    /// so that a host has one spelling only: `http://0x7f000001` becomes `http://127.0.0.1/`.
+    ///
+    /// # Errors
+    /// A sentence, for anything else.
+    pub fn parse_url(text: &str) -> Result<Self, NameError> {
+        let refuse = |sentence: String| Err(NameError(sentence));
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['\\', '#']) {
+            return refuse(
+                "must be visible ASCII without '\\' and '#'; percent-encode everything else".to_owned(),
+            );
+        }
+        let url = match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+            Ok(url) => return refuse(format!("must begin with https:// or http://, not {}:", url.scheme())),
+            Err(error) => return refuse(format!("must be an absolute URL: {error}")),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("must not contain a user or password".to_owned());
+        }
+        if url.as_str().len() > PATH_BYTES_MAX {
+            return refuse("must be at most 8192 bytes long".to_owned());
+        }
+        Ok(Self(url.into()))
+    }
+
+    /// Reads either of the two, as [`Self::as_str`] wrote it.
+    ///
+    /// # Errors
+    /// A sentence: it is neither.
+    pub fn parse_either(text: &str) -> Result<Self, NameError> {
+        if text.starts_with('/') { Self::parse(text) } else { Self::parse_url(text) }
+    }
+
+    /// The whole URL, where it is one.
+    pub fn url(&self) -> Option<Url> {
+        if self.0.starts_with('/') { None } else { Url::parse(&self.0).ok() }
+    }
+
+    /// Path and query, or the whole URL, as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -255,6 +295,41 @@ mod tests {
         ] {
             assert!(RequestPath::parse(path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_url_is_absolute_and_has_one_spelling() {
+        for (text, normal) in [
+            ("https://API.example.com", "https://api.example.com/"),
+            ("https://api.example.com:443/v1?a=b", "https://api.example.com/v1?a=b"),
+            ("http://0x7f.1:8080/", "http://127.0.0.1:8080/"),
+            ("http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"),
+            ("https://a.example/x/../y", "https://a.example/y"),
+        ] {
+            let path = RequestPath::parse_url(text).unwrap();
+            assert_eq!((path.as_str(), path.url().unwrap().as_str()), (normal, normal));
+            assert_eq!(RequestPath::parse_either(path.as_str()).unwrap(), path);
+        }
+        for text in [
+            "",
+            "/v1",
+            "//a.example/",
+            "a.example",
+            "ftp://a.example/",
+            "file:///etc/passwd",
+            "https://",
+            "https://u:p@a.example/",
+            "https://u@a.example/",
+            "https://a.example/#f",
+            "https://a.example\\@b.example/",
+            "https://a.example/ x",
+            "https://a.\texample/",
+            "data:,x",
+            "https://a.example:99999/",
+        ] {
+            assert!(RequestPath::parse_url(text).is_err(), "{text}");
+        }
+        assert_eq!(RequestPath::parse("/v1").unwrap().url(), None);
     }
 
     #[test]

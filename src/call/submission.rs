@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{EndpointName, Entity, IdempotencyKey, Publisher, Request, TagKey};
+use super::{EndpointName, Entity, IdempotencyKey, Mode, ProviderName, Publisher, Request, TagKey};
 use crate::clock::Timestamp;
 
 /// A valid submission; `intake` makes it from a document.
@@ -32,6 +32,21 @@ pub struct Submission {
     pub callback_url: Option<Url>,
     /// W3C `traceparent` that came with it.
     pub trace_parent: Option<String>,
+    /// The provider that it is to go to.
+    pub provider: Option<ProviderName>,
+    /// Whether its requests are to leave.
+    pub mode: Mode,
+}
+
+/// A document and the key that its publisher gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Who gave it.
+    pub publisher: Publisher,
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The document, as [`Submission::fingerprint`].
+    pub fingerprint: [u8; 32],
 }
 
 /// A failure that the publisher met before it handed the call over.

@@ -3,8 +3,6 @@
 //! What is to be posted stands in the ledger's outbox, written in the transaction that made the outcome; any process may post it, at
 //! least once. A URL comes from a submission, so it may lead to public addresses only, unless the configuration says otherwise.
 
-pub mod guard;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +11,12 @@ use futures_util::stream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::invoker::guard::{self, GuardedResolver, Reach};
 use crate::ledger::{Channel, Ledger, LedgerError, Notice};
 use crate::limits::{CALLBACK_TRIES_MAX, CALLBACKS_AT_ONCE};
 use crate::notice::Link;
 use crate::notice::document::event_json;
 use crate::telemetry::Metrics;
-use guard::{GuardedResolver, Reach};
 
 /// How often the outbox is looked into without a signal: other processes write to it too.
 const EVERY: Duration = Duration::from_secs(1);

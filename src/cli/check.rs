@@ -1,4 +1,4 @@
-//! `redial check`: everything that is wrong with a configuration, or what it means.
+//! `redial check`: everything that is wrong with a configuration, or what it means, or what it would change.
 //!
 //! Faults and warnings go to standard error, the meaning to standard output. Where secrets come from is shown, never what they are.
 
@@ -11,17 +11,35 @@ use std::time::Duration;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+use super::Outcome;
+use super::client::connection::ServerArgs;
 use crate::config::settings::{Broker, Declare, Migrate, Transport};
 use crate::config::{self, Loaded, Place, Purpose, SecretUse, Settings, Sources, format_bytes};
 use crate::endpoint::ladder::format_duration;
-use crate::endpoint::{Endpoint, Ladder};
+use crate::endpoint::{Destination, Endpoint, Ladder};
+
+mod against;
+
+/// What the command ends with, for `--help`.
+const EXIT_CODES: &str = "Exit codes: 0 sound, whatever it would change; 1 failed; 2 faulty. With --against also: 5 the server cannot be \
+reached or cannot serve now; 6 the token is missing, unknown, or lacks the role.";
 
 /// What `redial check` is asked.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct CheckArgs {
     /// The configuration file [default: redial.toml, if there is one]
     #[arg(long, short, value_name = "FILE", env = "REDIAL_CONFIG")]
     pub config: Option<PathBuf>,
+    /// A running server: say what a reload of this configuration would change there
+    #[arg(long, value_name = "URL")]
+    pub against: Option<String>,
+    /// The token for the running server, or <file:/path> of a file that holds it
+    #[arg(long, env = "REDIAL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Print the changes as one JSON document
+    #[arg(long, requires = "against")]
+    pub json: bool,
 }
 
 /// What a check came to.
@@ -34,12 +52,32 @@ pub enum Checked {
 }
 
 /// Checks the configuration of this process. Exit code 0: sound, 2: faulty, 1: the result could not be written.
-pub fn run(args: CheckArgs) -> ExitCode {
-    let sources = Sources::of_process(args.config, Purpose::Serve);
-    match check(&sources, &mut io::stdout().lock(), &mut io::stderr().lock()) {
-        Ok(Checked::Sound) => ExitCode::SUCCESS,
-        Ok(Checked::Faulty) => ExitCode::from(2),
-        Err(_) => ExitCode::FAILURE,
+///
+/// # Errors
+/// The running server that it is to be compared with does not say what is in force there.
+pub async fn run(args: CheckArgs) -> Outcome {
+    let sources = Sources::of_process(args.config.clone(), Purpose::Serve);
+    let checked = match args.server() {
+        None => check(&sources, &mut io::stdout().lock(), &mut io::stderr().lock())?,
+        Some(server) => {
+            let loaded = load(&sources, &mut io::stderr().lock())?;
+            match loaded {
+                Some(loaded) => against::run(&loaded, &server).await?,
+                None => Checked::Faulty,
+            }
+        }
+    };
+    Ok(match checked {
+        Checked::Sound => ExitCode::SUCCESS,
+        Checked::Faulty => ExitCode::from(2),
+    })
+}
+
+impl CheckArgs {
+    /// The running server that the configuration is to be compared with.
+    fn server(&self) -> Option<ServerArgs> {
+        let server = self.against.clone()?;
+        Some(ServerArgs { server, token: self.token.clone(), json: self.json })
     }
 }
 
@@ -48,19 +86,25 @@ pub fn run(args: CheckArgs) -> ExitCode {
 /// # Errors
 /// One of them cannot be written.
 pub fn check(sources: &Sources, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Checked> {
+    let Some(loaded) = load(sources, err)? else { return Ok(Checked::Faulty) };
+    write!(out, "{}", summary(&loaded))?;
+    Ok(Checked::Sound)
+}
+
+/// Reads a configuration; what is wrong or doubtful goes to `err`. `None`: it is faulty.
+fn load(sources: &Sources, err: &mut dyn Write) -> io::Result<Option<Loaded>> {
     match config::load(sources) {
         Ok(loaded) => {
-            write!(out, "{}", summary(&loaded))?;
             for warning in &loaded.warnings {
                 writeln!(err, "warning: {warning}")?;
             }
-            Ok(Checked::Sound)
+            Ok(Some(loaded))
         }
         Err(faults) => {
             writeln!(err, "{faults}")?;
             let count = faults.iter().count();
             writeln!(err, "{count} {}; nothing was started", if count == 1 { "fault" } else { "faults" })?;
-            Ok(Checked::Faulty)
+            Ok(None)
         }
     }
 }
@@ -155,10 +199,10 @@ fn endpoints(loaded: &Loaded) -> Table {
             base_url(endpoint, &loaded.secrets),
             ladder(&endpoint.ladder),
             in_words(endpoint.ladder.delays().iter().sum()),
-            format_duration(endpoint.timeouts.overall()),
+            overall(endpoint),
             format_duration(endpoint.timeouts.lease()),
             endpoint.concurrency.to_string(),
-            endpoint.on_ambiguous.to_string(),
+            endpoint.judging.on_ambiguous.to_string(),
         ]);
     }
     for column in table.column_iter_mut() {
@@ -173,7 +217,26 @@ fn base_url(endpoint: &Endpoint, secrets: &[SecretUse]) -> String {
     let by_reference = |used: &&SecretUse| used.key == key && used.is_by_reference();
     match secrets.iter().find(by_reference) {
         Some(used) => format!("from {}", join(&used.origins, ", ")),
-        None => endpoint.base_url.as_str().to_owned(),
+        None => destination(endpoint),
+    }
+}
+
+fn destination(endpoint: &Endpoint) -> String {
+    match &endpoint.destination {
+        Destination::Base(base_url) => base_url.shown().to_owned(),
+        Destination::Providers(providers) => {
+            let names = providers.iter().map(|provider| format!("{} x{}", provider.name, provider.weight));
+            format!("{}: {}", endpoint.vendors.strategy, join(names, ", "))
+        }
+        Destination::Named(hosts) => format!("named by submissions: {}", join(&hosts.patterns, ", ")),
+    }
+}
+
+fn overall(endpoint: &Endpoint) -> String {
+    let longest = format_duration(endpoint.timeouts.overall());
+    match endpoint.timeouts.adaptive_floor() {
+        Some(floor) => format!("adaptive, {} to {longest}", format_duration(floor)),
+        None => longest,
     }
 }
 

@@ -1,12 +1,15 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong. Results go to standard output, the log and
-//! everything for people in between to standard error.
+//! Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong; commands that ask a running server tell more
+//! ([`client`]). Results go to standard output, the log and everything for people in between to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
 
 pub mod bench;
 pub mod check;
+pub mod client;
+pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod health;
 pub mod http;
 pub mod migrate;
@@ -14,6 +17,7 @@ pub mod publish;
 pub mod serve;
 pub mod signals;
 pub mod simulate;
+pub mod token;
 pub mod topology;
 
 use std::path::PathBuf;
@@ -35,6 +39,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, at the start")]
 enum Command {
     /// Run the service, or the parts of it that --roles names
     Serve(serve::ServeArgs),
@@ -51,10 +56,19 @@ enum Command {
     /// Export, declare or verify RabbitMQ's exchanges and queues
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
-    /// Read the configuration and say what it means, or everything that is wrong with it
+    /// Read the configuration and say what it means, everything that is wrong with it, or what it would change on a running server
     Check(check::CheckArgs),
     /// Ask a running server whether it is ready; for health checks of containers
     Health(health::HealthArgs),
+    /// Look at everything the service stands on, and say what is not as it should be
+    Doctor(doctor::DoctorArgs),
+    /// Make tokens for the API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Print what a shell needs to complete this program's commands
+    Completions(completions::CompletionsArgs),
+    #[command(flatten)]
+    Client(client::ClientCommand),
 }
 
 /// Where the configuration is.
@@ -104,7 +118,7 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Other(error)) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            client::trouble::exit_code(&error)
         }
     }
 }
@@ -142,19 +156,28 @@ async fn run(command: Command) -> Outcome {
         Command::Bench(args) => bench::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Topology(command) => topology::run(command).await,
-        Command::Check(args) => Ok(check::run(args)),
+        Command::Check(args) => check::run(args).await,
         Command::Health(args) => health::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Token(command) => token::run(&command),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Client(command) => client::run(command).await,
     }
 }
 
 /// Reads the configuration of this process; warnings go to standard error.
 fn load(args: &ConfigArgs, purpose: Purpose) -> Result<Settings, Failure> {
     let Loaded { settings, warnings, .. } =
-        config::load(&Sources::of_process(args.config.clone(), purpose)).map_err(Failure::Configuration)?;
+        config::load(&sources(args, purpose)).map_err(Failure::Configuration)?;
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
     Ok(settings)
+}
+
+/// Where the configuration of this process comes from.
+fn sources(args: &ConfigArgs, purpose: Purpose) -> Sources {
+    Sources::of_process(args.config.clone(), purpose)
 }
 
 /// Sets the log up as configured; `REDIAL_LOG` (a filter such as `redial=debug`) goes before. lapin calls every lost connection

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConfigArgs, Outcome, load, signals, start_log};
+use super::{ConfigArgs, Outcome, load, signals, sources, start_log};
 use crate::app::{App, Part};
 use crate::config::Purpose;
 use crate::config::settings::Migrate;
@@ -54,19 +54,21 @@ impl Role {
 /// # Errors
 /// The configuration is wrong, the address is taken, the ledger belongs to another process or cannot be migrated.
 pub async fn run(args: ServeArgs) -> Outcome {
+    let sources = sources(&args.config, Purpose::Serve);
     let mut settings = load(&args.config, Purpose::Serve)?;
     if args.no_migrate {
         settings.database.migrate = Migrate::ByHand;
     }
     start_log(&settings);
     let roles: BTreeSet<Part> = args.roles.iter().map(|role| role.part()).collect();
-    let stop = signals::stop_on_signal();
+    let (stop, reload) = (signals::stop_on_signal(), signals::reload_on_signal());
     let app = match App::start(settings, &roles, &stop).await {
         Ok(app) => app,
         // Stopped while it waited for the ledger: nothing was begun, so nothing is lost.
         Err(_) if stop.is_cancelled() => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error.into()),
     };
+    app.follow(sources, reload);
     if let Some(address) = app.address() {
         tracing::info!(%address, "redial serves http://{address}");
     } else {

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::{ConfigArgs, Failure, Outcome, load};
 use crate::app;
 use crate::broker::definitions::definitions_json;
-use crate::broker::{Address, Admin, ManagementUrl, check};
+use crate::broker::{Address, Admin, ManagementUrl, Stale, check};
 use crate::config::Purpose;
 use crate::config::settings::{Settings, Transport};
 
@@ -44,10 +44,16 @@ async fn apply(settings: &Settings) -> Outcome {
     let (_, admin) = connect(settings)?;
     let topology = app::topology(settings)?;
     let refusals = admin.apply(&topology).await;
+    let stale = admin.stale_lanes(&topology, Stale::Unbind).await;
     admin.close().await;
     let refusals = refusals.context("the topology could not be declared")?;
     for refusal in &refusals {
         println!("{}: refused ({}): {}", refusal.object, refusal.code, refusal.text);
+    }
+    for (queue, messages) in stale.context("lanes of another configuration could not be looked for")? {
+        println!(
+            "queue {queue}: a lane of another configuration, unbound now; `redial serve` moves its {messages} messages over"
+        );
     }
     let declared = topology.exchanges.len() + topology.queues.len();
     println!(

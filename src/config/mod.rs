@@ -33,6 +33,8 @@ use fault::Complaint;
 use table::{Desk, Findings, Table};
 use written::Entries;
 
+use crate::limits::CONFIGURATION_STACK_BYTES;
+
 /// The built-in defaults: the reference manual and the lowest layer in one.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// The file that is read if no other is named.
@@ -108,6 +110,23 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, unless the file is no TOML at all: that is one fault.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    // The TOML parser loses count of the depth in broken text and recurses as deep as that goes on. A running process reads its file
+    // again on a task's stack, and must not end because somebody saved half a file.
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(CONFIGURATION_STACK_BYTES);
+        match builder.spawn_scoped(scope, || read(sources)) {
+            Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(Faults::new(vec![Fault {
+                place: Place::Whole { name: Arc::from("the configuration") },
+                key: String::new(),
+                problem: format!("cannot be read now: {error}"),
+                allowed: "a process that may start a thread".to_owned(),
+            }])),
+        }
+    })
+}
+
+fn read(sources: &Sources) -> Result<Loaded, Faults> {
     let typed = read_layers(sources).map_err(|fault| Faults::new(vec![fault]))?;
     let desk = Desk::new(&sources.environment);
     let name = typed.name.as_deref().unwrap_or("redial.toml (no such file)");
@@ -189,6 +208,7 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
     let tokens = sections::tokens(root);
     let sweeper = root.table("sweeper", sections::sweeper).flatten();
     let callbacks = root.table("callbacks", sections::callbacks).flatten();
+    let retention = root.table("retention", sections::retention).flatten();
     let log = root.table("log", sections::log).flatten();
     let worker = root.table("worker", sections::worker);
     let endpoints = endpoints::read(root);
@@ -208,6 +228,7 @@ fn read_settings(root: &mut Table<'_>, purpose: Purpose) -> Option<Settings> {
         tokens,
         sweeper: sweeper?,
         callbacks: callbacks?,
+        retention: retention?,
         log: log?,
         worker: worker?,
         endpoints,
@@ -222,14 +243,28 @@ mod tests {
 
     /// Every key that the readers ask for. Endpoints have those of `[defaults]`.
     fn known_keys() -> BTreeSet<String> {
-        let text = "[tokens.billing]\nsha256 = ''\nroles = []\n[endpoints.sms]\nbase_url = 'http://a'\n";
+        let text = "[tokens.billing]\nsha256 = ''\nroles = []\n[endpoints.sms]\nbase_url = 'http://a'\n\
+                    [defaults]\nrules = [{}]\n[defaults.confirm]\nrules = [{}]\n[defaults.callback]\nrules = [{}]\n\
+                    token = {}\nsignature = {}\n[[defaults.providers]]\nrequest = {}\n";
         let sources = Sources::of_text(text);
         let typed = read_layers(&sources).unwrap();
         let desk = Desk::new(&sources.environment);
         desk.read(&typed.document, Place::BuiltIn, |root| read_settings(root, Purpose::Serve));
         let sections =
             |key: &String| !key.starts_with("endpoints") && key.contains('.') && key != "tokens.billing";
-        desk.findings().known.into_iter().filter(sections).collect()
+        // Rules are written out as lists, one a line.
+        let sections = |key: &String| sections(key) && !key.contains(".rules[");
+        desk.findings().known.into_iter().filter(sections).map(of_provider).collect()
+    }
+
+    /// The keys of a provider, without what stands inside them: most of that is an endpoint's too.
+    #[expect(clippy::needless_pass_by_value, reason = "handed to map as it is")]
+    fn of_provider(key: String) -> String {
+        let key = key.replace("[0]", "");
+        match key.strip_prefix("defaults.providers.").and_then(|own| own.split_once('.')) {
+            Some((own, _)) => format!("defaults.providers.{own}"),
+            None => key,
+        }
     }
 
     /// Every key that a file names, in a comment or not.
@@ -237,8 +272,11 @@ mod tests {
         let mut section = String::new();
         let mut keys = BTreeSet::new();
         for line in text.lines().map(|line| line.trim_start_matches("# ")) {
-            if let Some(header) = line.strip_prefix('[') {
-                section = header.split(']').next().unwrap_or_default().to_owned();
+            if line.starts_with('[') && line.ends_with(']') {
+                section = line.trim_matches(['[', ']']).to_owned();
+                if line.starts_with("[[") {
+                    keys.insert(section.clone());
+                }
             } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| is_bare(key)) {
                 keys.insert(format!("{section}.{key}"));
                 let inner = value.strip_prefix('{').unwrap_or_default().split('}').next().unwrap_or_default();
@@ -247,7 +285,7 @@ mod tests {
             }
         }
         let as_defaults = |key: String| key.replace("endpoints.sms.", "defaults.");
-        keys.into_iter().map(as_defaults).filter(|key| !key.starts_with("defaults.headers.")).collect()
+        keys.into_iter().map(as_defaults).map(of_provider).filter(|key| !key.contains(".headers.")).collect()
     }
 
     fn is_bare(key: &str) -> bool {

@@ -35,6 +35,8 @@ pub(super) struct Secret {
     pub(super) value: SecretString,
     /// As it was typed, without the parts of a URL that may hold a secret.
     pub(super) shown: String,
+    /// What was filled in.
+    pub(super) filled_in: Vec<SecretString>,
     /// What the references name; empty for a value that was written out.
     pub(super) origins: Vec<Origin>,
     /// Sentences for warnings.
@@ -90,7 +92,8 @@ fn from_file(path: &Path) -> Result<Secret, Complaint> {
         return Err(complain("is empty"));
     }
     let origins = vec![Origin::File(path.to_owned())];
-    Ok(Secret { value: value.into(), shown: format!("file:{}", path.display()), origins, doubts })
+    let shown = format!("file:{}", path.display());
+    Ok(Secret { value: value.into(), shown, filled_in: vec![value.into()], origins, doubts })
 }
 
 #[cfg(unix)]
@@ -106,7 +109,7 @@ fn is_world_readable(_: &std::fs::File) -> bool {
 
 fn from_variables(typed: &str, environment: &Environment) -> Result<Secret, Complaint> {
     let mut value = String::with_capacity(typed.len());
-    let mut origins = Vec::new();
+    let (mut filled_in, mut origins) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
     let mut rest = typed;
     while let Some(start) = rest.find("${") {
@@ -125,7 +128,10 @@ fn from_variables(typed: &str, environment: &Environment) -> Result<Secret, Comp
         };
         match environment.get(name) {
             Variable::Text("") => problems.push(format!("the environment variable {name} is empty")),
-            Variable::Text(text) => value.push_str(text),
+            Variable::Text(text) => {
+                value.push_str(text);
+                filled_in.push(text.into());
+            }
             Variable::Unset => problems.push(format!("the environment variable {name} is not set")),
             Variable::NotText => problems.push(format!("the environment variable {name} is not UTF-8")),
         }
@@ -136,7 +142,7 @@ fn from_variables(typed: &str, environment: &Environment) -> Result<Secret, Comp
         return Err(Complaint::new(problems.join(", "), ALLOWED));
     }
     value.push_str(rest);
-    Ok(Secret { value: value.into(), shown: shown_url(typed), origins, doubts: Vec::new() })
+    Ok(Secret { value: value.into(), shown: shown_url(typed), filled_in, origins, doubts: Vec::new() })
 }
 
 fn is_variable_name(name: &str) -> bool {

@@ -10,7 +10,7 @@ use super::fault::{Complaint, Place};
 use super::reference::Secret;
 use super::settings::{
     BaseTiers, Broker, CallbackAddresses, Callbacks, Database, Declare, Engine, Log, LogFormat, LogLevel,
-    Migrate, Prefix, RabbitMq, Role, SecretUrl, Server, Sweeper, Token, Transport, Worker,
+    Migrate, Prefix, RabbitMq, Retention, Role, SecretUrl, Server, Sweeper, Token, Transport, Worker,
 };
 use super::table::{Placed, Table};
 use super::value;
@@ -29,6 +29,10 @@ const SWEEP_EVERY_MAX: Duration = Duration::from_hours(1);
 /// A shorter grace would take tickets for lost that are merely on their way.
 const GRACE_MIN: Duration = Duration::from_secs(1);
 const GRACE_MAX: Duration = Duration::from_hours(1);
+
+/// Shorter is for tests alone; longer than ten years is what no database here is made for.
+const RETENTION_MIN: Duration = Duration::from_secs(1);
+const RETENTION_MAX: Duration = Duration::from_hours(24 * 3_660);
 
 const DATABASE_URL: &str = "sqlite:file.db, postgres://user:password@host/database";
 const BROKER_URL: &str = "embedded:, amqp://user:password@host:5672/vhost, amqps://…";
@@ -257,6 +261,22 @@ pub(super) fn callbacks(table: &mut Table<'_>) -> Option<Callbacks> {
     let addresses =
         table.required("addresses", value::parsed(CallbackAddresses::parse, CallbackAddresses::allowed()));
     Some(Callbacks { addresses: addresses?.value })
+}
+
+/// `[retention]`.
+pub(super) fn retention(table: &mut Table<'_>) -> Option<Retention> {
+    let finished = table.required("finished", value::duration(RETENTION_MIN..=RETENTION_MAX));
+    let bodies = table.required("bodies", value::duration(RETENTION_MIN..=RETENTION_MAX));
+    let (finished, bodies) = (finished?, bodies?);
+    if bodies.value > finished.value {
+        let complaint = Complaint::new(
+            "is longer than retention.finished: a body is gone when its call is",
+            "at most retention.finished",
+        );
+        table.desk.fault_at(&bodies, complaint);
+        return None;
+    }
+    Some(Retention { finished: finished.value, bodies: bodies.value })
 }
 
 /// `[log]`.

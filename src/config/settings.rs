@@ -10,7 +10,8 @@ use secrecy::SecretString;
 pub use crate::api::auth::Role;
 use crate::call::{Publisher, WorkerName, named};
 use crate::delay::walk::Tiers;
-use crate::endpoint::Registry;
+use crate::endpoint::Endpoints;
+use crate::limits::RETENTION_REST;
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
@@ -27,12 +28,14 @@ pub struct Settings {
     pub sweeper: Sweeper,
     /// Outcomes posted to publishers.
     pub callbacks: Callbacks,
+    /// How long finished calls are kept.
+    pub retention: Retention,
     /// The program's log.
     pub log: Log,
     /// The worker of this process.
     pub worker: Worker,
     /// The third-party interfaces.
-    pub endpoints: Registry,
+    pub endpoints: Endpoints,
 }
 
 impl Settings {
@@ -196,6 +199,22 @@ pub struct Sweeper {
     pub every: Duration,
     /// A call overdue by more than this is taken for lost.
     pub grace: Duration,
+}
+
+/// How long finished calls are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The calls themselves, with all that belongs to them.
+    pub finished: Duration,
+    /// Their bodies, and those of the answers; at most as long as the calls.
+    pub bodies: Duration,
+}
+
+impl Retention {
+    /// The pause between two walks over the calls: short retentions ask for short pauses.
+    pub fn rest(self) -> Duration {
+        (self.bodies / 10).min(RETENTION_REST)
+    }
 }
 
 /// Outcomes posted to publishers.

@@ -56,8 +56,9 @@ pub(super) struct Placed<T> {
 }
 
 /// What stands under a key.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) enum Found<T> {
+    #[default]
     Nothing,
     /// Something that has been reported.
     Faulty,
@@ -70,6 +71,23 @@ impl<T> Found<T> {
             Self::Nothing | Self::Faulty => None,
             Self::Value(placed) => Some(placed),
         }
+    }
+
+    /// What it holds, if there is something.
+    pub(super) fn get(&self) -> Option<&T> {
+        if let Self::Value(placed) = self { Some(&placed.value) } else { None }
+    }
+
+    /// Place and key of what stands here, or of the table around it.
+    pub(super) fn value_or(&self, whole: &Placed<()>) -> (Place, String) {
+        match self {
+            Self::Value(placed) => (placed.place.clone(), placed.key.clone()),
+            Self::Nothing | Self::Faulty => (whole.place.clone(), whole.key.clone()),
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 
     pub(super) fn is_faulty(&self) -> bool {
@@ -147,12 +165,11 @@ pub(super) struct Table<'t> {
     place: Place,
     key: String,
     asked: BTreeSet<String>,
-    refused: Vec<&'static str>,
 }
 
 impl<'t> Table<'t> {
     fn new(desk: &'t Desk<'t>, entries: Cow<'t, Entries>, place: Place, key: String) -> Self {
-        Self { desk, entries, place, key, asked: BTreeSet::new(), refused: Vec::new() }
+        Self { desk, entries, place, key, asked: BTreeSet::new() }
     }
 
     /// The table's own key, with dots.
@@ -163,6 +180,11 @@ impl<'t> Table<'t> {
     /// Whether nothing is written under the key, or a table with nothing in it.
     pub(super) fn lacks(&self, key: &str) -> bool {
         self.entries.get(key).is_none_or(|entry| entry.node.table().is_ok_and(|table| table.is_empty()))
+    }
+
+    /// Whether anything is written under the key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     /// The keys that are written, where any name may be.
@@ -270,6 +292,25 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// The tables of the array under the key, each read by `read`.
+    pub(super) fn rows<T>(&mut self, key: &str, mut read: impl FnMut(&mut Table<'_>) -> T) -> Found<Vec<T>> {
+        let (desk, dotted) = (self.desk, dotted(&self.key, key));
+        let mut position = 0;
+        self.list(key, |node| {
+            let row = format!("{dotted}[{position}]");
+            position += 1;
+            let mut table = Table::new(desk, node.table()?, node.place.clone(), row);
+            let result = read(&mut table);
+            table.report_unknown();
+            Ok(result)
+        })
+    }
+
+    /// The table itself, for faults that are found later.
+    pub(super) fn whole(&self) -> Placed<()> {
+        Placed { value: (), place: self.place.clone(), key: self.key.clone() }
+    }
+
     /// Every table in the table under the key, by its name.
     pub(super) fn each<T>(&mut self, key: &str, mut read: impl FnMut(&str, &mut Table<'_>) -> T) -> Vec<T> {
         let read_all = |outer: &mut Table<'_>| {
@@ -277,6 +318,12 @@ impl<'t> Table<'t> {
             names.iter().filter_map(|name| outer.table(name, |inner| read(name, inner))).collect()
         };
         self.table(key, read_all).unwrap_or_default()
+    }
+
+    /// The text under the key, or that of the file that it names; no secret.
+    pub(super) fn text_or_file(&mut self, key: &str) -> Found<Secret> {
+        let desk = self.desk;
+        self.optional(key, |node| reference::resolve(node.text()?, desk.environment))
     }
 
     /// The value under the key with its references filled in.
@@ -299,12 +346,10 @@ impl<'t> Table<'t> {
         found
     }
 
-    /// Refuses a key that a later version will know.
-    pub(super) fn not_yet(&mut self, key: &'static str) {
-        self.refused.push(key);
-        if let Some(entry) = self.entries.get(key) {
-            let complaint = Complaint::new("is not available in this version", "leaving the key out");
-            self.desk.fault(&entry.place, &dotted(&self.key, key), complaint);
+    /// Makes the keys of an inner table known, also where no such table is written.
+    pub(super) fn mention(&self, key: &str, inner: &[&str]) {
+        for name in inner {
+            self.desk.known(dotted(&dotted(&self.key, key), name));
         }
     }
 
@@ -316,7 +361,7 @@ impl<'t> Table<'t> {
     }
 
     fn report_unknown(&self) {
-        let unknown = |key: &str| !self.asked.contains(key) && !self.refused.contains(&key);
+        let unknown = |key: &str| !self.asked.contains(key);
         for (key, entry) in self.entries.iter().filter(|(key, _)| unknown(key)) {
             let keys: Vec<&str> = self.asked.iter().map(String::as_str).collect();
             let problem = match suggest::nearest(key, keys.iter().copied()) {

@@ -26,9 +26,12 @@ pub(super) fn boolean(node: &Node) -> Result<bool, Complaint> {
         Value::Untyped(text) => text.parse().map_err(|_| {
             Complaint::new(format!("{} is neither true nor false", quoted(text)), "true, false")
         }),
-        Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
-            Err(node.wrong_kind("true, false"))
-        }
+        Value::Text(_)
+        | Value::Integer(_)
+        | Value::Decimal(_)
+        | Value::List(_)
+        | Value::Table(_)
+        | Value::Other(_) => Err(node.wrong_kind("true, false")),
     }
 }
 
@@ -42,13 +45,41 @@ where
         let written = match &node.value {
             Value::Integer(integer) => Some(*integer),
             Value::Untyped(text) => text.trim().parse::<i64>().ok(),
-            Value::Text(_) | Value::Boolean(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => None,
+            Value::Text(_)
+            | Value::Decimal(_)
+            | Value::Boolean(_)
+            | Value::List(_)
+            | Value::Table(_)
+            | Value::Other(_) => None,
         };
         let Some(number) = written else { return Err(node.wrong_kind(&allowed)) };
         T::try_from(number)
             .ok()
             .filter(|number| bounds.contains(number))
             .ok_or_else(|| Complaint::new(format!("is {number}"), allowed))
+    }
+}
+
+/// A number within bounds, with or without a decimal point.
+pub(super) fn decimal(
+    bounds: RangeInclusive<f64>,
+    what: &'static str,
+) -> impl Fn(&Node) -> Result<f64, Complaint> {
+    move |node| {
+        let allowed = || format!("{what} from {} to {}", bounds.start(), bounds.end());
+        let number = match &node.value {
+            Value::Decimal(number) => *number,
+            Value::Integer(integer) => f64::from(i32::try_from(*integer).unwrap_or(i32::MAX)),
+            Value::Untyped(text) => text.trim().parse().unwrap_or(f64::NAN),
+            Value::Text(_) | Value::Boolean(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+                return Err(node.wrong_kind(&allowed()));
+            }
+        };
+        if bounds.contains(&number) {
+            Ok(number)
+        } else {
+            Err(Complaint::new(format!("is {number}"), allowed()))
+        }
     }
 }
 
@@ -81,7 +112,7 @@ pub(super) fn bytes(bounds: RangeInclusive<usize>) -> impl FnOnce(&Node) -> Resu
         let (written, size) = match &node.value {
             Value::Integer(integer) => (integer.to_string(), usize::try_from(*integer).ok()),
             Value::Text(text) | Value::Untyped(text) => (quoted(text), parse_bytes(text.trim())),
-            Value::Boolean(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+            Value::Decimal(_) | Value::Boolean(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
                 return Err(node.wrong_kind(&allowed));
             }
         };
@@ -159,7 +190,7 @@ mod tests {
             (untyped("x"), "is text"),
             (untyped(""), "is text"),
             (typed("5"), "is text"),
-            (node(Value::Other("a decimal number")), "is a decimal number"),
+            (node(Value::Decimal(1.5)), "is a decimal number"),
         ] {
             assert_eq!(read(&bad).unwrap_err().problem, problem);
         }

@@ -24,6 +24,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Decimal(f64),
     Boolean(bool),
     List(Vec<Node>),
     Table(Entries),
@@ -50,6 +51,7 @@ impl Node {
         match &self.value {
             Value::Text(_) | Value::Untyped(_) => "text",
             Value::Integer(_) => "a number",
+            Value::Decimal(_) => "a decimal number",
             Value::Boolean(_) => "true or false",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
@@ -77,7 +79,12 @@ impl Node {
                     return Ok(Cow::Owned(items));
                 }
             }
-            Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Table(_) | Value::Other(_) => {}
+            Value::Text(_)
+            | Value::Integer(_)
+            | Value::Decimal(_)
+            | Value::Boolean(_)
+            | Value::Table(_)
+            | Value::Other(_) => {}
         }
         Err(self.wrong_kind("a list, as in [\"a\", \"b\"]"))
     }
@@ -161,7 +168,12 @@ pub(super) fn as_built_in(entries: &mut Entries) {
         match &mut entry.node.value {
             Value::Table(inner) => as_built_in(inner),
             Value::List(items) => items.iter_mut().for_each(|item| item.place = Place::BuiltIn),
-            Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Untyped(_) | Value::Other(_) => {}
+            Value::Text(_)
+            | Value::Integer(_)
+            | Value::Decimal(_)
+            | Value::Boolean(_)
+            | Value::Untyped(_)
+            | Value::Other(_) => {}
         }
     }
 }
@@ -188,7 +200,9 @@ fn value(value: &DeValue<'_>, place_at: &dyn Fn(usize) -> Place) -> Value {
         DeValue::Boolean(boolean) => Value::Boolean(*boolean),
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item, place_at)).collect()),
         DeValue::Table(table) => Value::Table(entries(table, place_at)),
-        DeValue::Float(_) => Value::Other("a decimal number"),
+        DeValue::Float(number) => {
+            number.as_str().replace('_', "").parse().map_or(Value::Other("a decimal number"), Value::Decimal)
+        }
         DeValue::Datetime(_) => Value::Other("a date"),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -30,12 +31,40 @@ pub struct EmbeddedDelay {
     timers: Mutex<Timers>,
     /// The earliest timer may have changed.
     changed: Notify,
-    lanes: BTreeMap<LaneName, Arc<Lane>>,
-    lane_of: BTreeMap<EndpointName, LaneName>,
-    tiers: Tiers,
+    routes: ArcSwap<Routes>,
     prefix: String,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Which lane each ticket goes to.
+#[derive(Debug)]
+struct Routes {
+    lanes: BTreeMap<LaneName, Arc<Lane>>,
+    lane_of: BTreeMap<EndpointName, LaneName>,
+    tiers: Tiers,
+}
+
+impl Routes {
+    /// Routes to these lanes and to the catch-all lane. A lane that was there before goes on with what stands in it.
+    fn new(
+        lanes: &BTreeMap<LaneName, BTreeSet<EndpointName>>,
+        tiers: Tiers,
+        mut before: BTreeMap<LaneName, Arc<Lane>>,
+    ) -> Self {
+        let lane_of = lanes
+            .iter()
+            .flat_map(|(lane, endpoints)| endpoints.iter().map(|endpoint| (endpoint.clone(), lane.clone())))
+            .collect();
+        for lane in lanes.keys().cloned().chain(LaneName::parse(CATCH_ALL_LANE)) {
+            before.entry(lane).or_default();
+        }
+        Self { lanes: before, lane_of, tiers }
+    }
+
+    fn lane(&self, name: &LaneName) -> Result<&Arc<Lane>, DelayError> {
+        self.lanes.get(name).ok_or_else(|| DelayError::Refused(format!("there is no lane {name}")))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,21 +104,10 @@ impl EmbeddedDelay {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let lane_of = lanes
-            .iter()
-            .flat_map(|(lane, endpoints)| endpoints.iter().map(|endpoint| (endpoint.clone(), lane.clone())))
-            .collect();
-        let mut by_name: BTreeMap<LaneName, Arc<Lane>> =
-            lanes.keys().map(|lane| (lane.clone(), Arc::default())).collect();
-        if let Ok(catch_all) = LaneName::parse(CATCH_ALL_LANE) {
-            by_name.entry(catch_all).or_default();
-        }
         let delay = Arc::new(Self {
             timers: Mutex::default(),
             changed: Notify::new(),
-            lanes: by_name,
-            lane_of,
-            tiers,
+            routes: ArcSwap::from_pointee(Routes::new(lanes, tiers, BTreeMap::new())),
             prefix,
             tasks: tasks.clone(),
             stop,
@@ -132,8 +150,9 @@ impl EmbeddedDelay {
     }
 
     fn arrive(&self, due: Due) {
-        let lane = self.lane_of.get(&due.endpoint).map_or(CATCH_ALL_LANE, LaneName::as_str);
-        if let Some((_, lane)) = self.lanes.iter().find(|(name, _)| name.as_str() == lane) {
+        let routes = self.routes.load();
+        let lane = routes.lane_of.get(&due.endpoint).map_or(CATCH_ALL_LANE, LaneName::as_str);
+        if let Some((_, lane)) = routes.lanes.iter().find(|(name, _)| name.as_str() == lane) {
             lane.lock().push_back(due);
             lane.arrived.notify_one();
         }
@@ -142,10 +161,6 @@ impl EmbeddedDelay {
     // A std Mutex: it guards plain memory, is held for microseconds and never across an await.
     fn lock_timers(&self) -> MutexGuard<'_, Timers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lane(&self, name: &LaneName) -> Result<&Arc<Lane>, DelayError> {
-        self.lanes.get(name).ok_or_else(|| DelayError::Refused(format!("there is no lane {name}")))
     }
 }
 
@@ -221,12 +236,12 @@ impl Lane {
 #[async_trait]
 impl Delay for EmbeddedDelay {
     async fn depart(&self, departures: Vec<Departure>) -> Result<(), DelayError> {
-        let now = Instant::now();
+        let (now, routes) = (Instant::now(), self.routes.load_full());
         let mut earliest_changed = false;
         for departure in departures {
             let Departure { ticket, endpoint, wait, wake_at } = departure;
             let due = Due { ticket, endpoint, wake_at };
-            let Some(tier) = self.tiers.pick(wait) else {
+            let Some(tier) = routes.tiers.pick(wait) else {
                 self.arrive(due);
                 continue;
             };
@@ -242,10 +257,14 @@ impl Delay for EmbeddedDelay {
     }
 
     async fn open(&self, lane: &LaneName) -> Result<mpsc::Receiver<Bundle>, DelayError> {
-        let lane = Arc::clone(self.lane(lane)?);
+        let lane = Arc::clone(self.routes.load().lane(lane)?);
         let (sender, receiver) = mpsc::channel(LANE_BUFFER);
         self.tasks.spawn(lane.pump(sender, self.stop.clone()));
         Ok(receiver)
+    }
+
+    fn adopt(&self, lanes: &BTreeMap<LaneName, BTreeSet<EndpointName>>, tiers: Tiers) {
+        self.routes.rcu(|before| Routes::new(lanes, tiers.clone(), before.lanes.clone()));
     }
 
     fn is_away(&self) -> bool {
@@ -253,16 +272,16 @@ impl Delay for EmbeddedDelay {
     }
 
     async fn backlog(&self, lane: &LaneName) -> Result<u64, DelayError> {
-        Ok(self.lane(lane)?.lock().len() as u64)
+        Ok(self.routes.load().lane(lane)?.lock().len() as u64)
     }
 
     async fn depths(&self) -> Result<BTreeMap<String, u64>, DelayError> {
-        let mut depths = BTreeMap::new();
-        for tier in self.tiers.iter() {
+        let (mut depths, routes) = (BTreeMap::new(), self.routes.load());
+        for tier in routes.tiers.iter() {
             let count = self.lock_timers().by_tier.get(&tier).copied().unwrap_or(0);
             depths.insert(format!("{}.delay.{}", self.prefix, format_duration(tier)), count);
         }
-        for (name, lane) in &self.lanes {
+        for (name, lane) in &routes.lanes {
             depths.insert(format!("{}.due.{name}", self.prefix), lane.lock().len() as u64);
         }
         Ok(depths)

@@ -7,15 +7,16 @@ pub mod embedded;
 pub mod rabbitmq;
 pub mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::call::{EndpointName, Ticket};
+use crate::call::{Call, EndpointName, State, Ticket};
 use crate::clock::Timestamp;
 use crate::endpoint::LaneName;
+use walk::Tiers;
 
 /// A ticket that is to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,21 @@ pub struct Departure {
     pub wait: Duration,
     /// When it is to wake its call, by the ledger's clock; travels along so that workers can report how far they have got.
     pub wake_at: Timestamp,
+}
+
+impl Departure {
+    /// The next ticket of a call that has just been written down as waiting; `None` for a call that does not wait. It is to wake the call when it
+    /// is due or past its deadline, whichever comes first.
+    pub fn of(call: &Call) -> Option<Self> {
+        let State::Scheduled { due_at, .. } = call.state else { return None };
+        let wake_at = due_at.min(call.deadline);
+        Some(Self {
+            ticket: Ticket { call: call.id, attempt: call.attempts_made.next() },
+            endpoint: call.endpoint.clone(),
+            wait: wake_at.since(call.updated_at),
+            wake_at,
+        })
+    }
 }
 
 /// Due tickets of one endpoint that came as one message.
@@ -95,6 +111,10 @@ pub trait Delay: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The lane is not one of the topology's.
     async fn open(&self, lane: &LaneName) -> Result<mpsc::Receiver<Bundle>, DelayError>;
+
+    /// Goes on with other lanes and tiers. Lanes that are no longer named stay open for whoever has opened them, so that what stands in
+    /// them comes out; the tickets of their endpoints no longer go there.
+    fn adopt(&self, lanes: &BTreeMap<LaneName, BTreeSet<EndpointName>>, tiers: Tiers);
 
     /// Whether tickets can travel now. While they cannot, the sweeper hands due calls to the workers itself.
     fn is_away(&self) -> bool;

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::{FAULTS_MAX, JSON_DEPTH_MAX};
 
 /// Why a text is not JSON that every reader reads alike; a sentence.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 pub struct Walked {
     /// SHA-256 over the canonical form: equal for JSON-equal documents.
     pub fingerprint: [u8; 32],
-    /// JSON pointers (RFC 6901) of strings that hold U+0000, which no text column can store.
+    /// JSON pointers (RFC 6901) of the first strings that hold U+0000, which no text column can store, and of objects with such a key.
     pub nul_strings: Vec<String>,
 }
 
@@ -102,6 +102,9 @@ impl Walk {
                 pair[0].0
             )));
         }
+        if members.iter().any(|(key, _)| key.contains('\0')) {
+            self.note_nul();
+        }
         self.hash.update(b"{");
         for (key, value) in members {
             self.text(&key);
@@ -129,7 +132,7 @@ impl Walk {
     fn string(&mut self, text: &str) -> Result<(), Unreadable> {
         let string: String = self.parse(text)?;
         if string.contains('\0') {
-            self.nul_strings.push(self.pointer());
+            self.note_nul();
         }
         self.text(&string);
         Ok(())
@@ -141,6 +144,13 @@ impl Walk {
         self.hash.update(b"#");
         self.hash.update(form);
         Ok(())
+    }
+
+    /// Places are long where keys are: no more are kept than are named.
+    fn note_nul(&mut self) {
+        if self.nul_strings.len() <= FAULTS_MAX {
+            self.nul_strings.push(self.pointer());
+        }
     }
 
     /// A length in front keeps neighbours apart.
@@ -248,5 +258,7 @@ mod tests {
     fn strings_with_nul_are_named_by_their_pointer() {
         let (_, walked) = read(br#"{"a/b":["x","\u0000"]}"#).unwrap();
         assert_eq!(walked.nul_strings, ["/a~1b/1"]);
+        let (_, walked) = read(br#"{"a":{"b\u0000":1}}"#).unwrap();
+        assert_eq!(walked.nul_strings, ["/a"]);
     }
 }

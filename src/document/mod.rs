@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
+use crate::limits::{FAULT_TEXT_BYTES_MAX, FAULTS_MAX};
 use json::{Members, Unreadable, escape};
 
 /// One thing that is wrong with a document.
@@ -68,8 +69,8 @@ pub fn read<T>(
         faults.add(pointer, "invalid_value", "must not contain U+0000");
     }
     match read_root(raw, walked.fingerprint, &mut faults) {
-        Some(read) if faults.0.is_empty() => Ok(read),
-        Some(_) | None => Err(DocumentError::Invalid(faults.0)),
+        Some(read) if faults.found.is_empty() => Ok(read),
+        Some(_) | None => Err(DocumentError::Invalid(faults.into_list())),
     }
 }
 
@@ -78,14 +79,51 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// The faults found so far.
+/// The faults found so far. The first [`FAULTS_MAX`] are kept: a document that is wrong everywhere must not become an answer that is
+/// a thousand times its size.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    found: Vec<Fault>,
+    left_out: usize,
+    circumstantial: usize,
+}
 
 impl Faults {
     /// Notes one fault.
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        self.0.push(Fault { pointer: pointer.into(), code, detail: detail.into() });
+        if self.found.len() == FAULTS_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let [pointer, detail] = [pointer.into(), detail.into()].map(|mut text| {
+            text.truncate(text.floor_char_boundary(FAULT_TEXT_BYTES_MAX));
+            text
+        });
+        self.found.push(Fault { pointer, code, detail });
+    }
+
+    fn into_list(mut self) -> Vec<Fault> {
+        if self.left_out > 0 {
+            let detail = format!("{} more faults are not named", self.left_out);
+            self.found.push(Fault { pointer: String::new(), code: "too_many_faults", detail });
+        }
+        self.found
+    }
+
+    /// Notes one fault that lies in when and where the document is read: elsewhere, or earlier, it was none.
+    pub fn add_circumstance(
+        &mut self,
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) {
+        self.add(pointer, code, detail);
+        self.circumstantial += 1;
+    }
+
+    /// Whether there are faults, and all of them lie in when and where the document is read.
+    pub fn are_circumstantial(&self) -> bool {
+        self.circumstantial > 0 && self.circumstantial == self.found.len() + self.left_out
     }
 }
 

@@ -16,6 +16,10 @@ pub fn read_request(raw: &RawValue, present: Option<&Request>, faults: &mut Faul
         Method::parse(text).ok_or_else(|| format!("must be one of {}", Method::allowed()))
     });
     let path = object.name("path", faults, RequestPath::parse);
+    let url = object.name("url", faults, RequestPath::parse_url);
+    if path.is_some() && url.is_some() {
+        faults.add("/request/url", "invalid_value", "must not stand beside path; give one of them");
+    }
     let headers = match object.optional("headers") {
         Some(raw) => read_headers(raw, present.map(|request| &request.headers), faults),
         None => present.map(|request| request.headers.clone()).unwrap_or_default(),
@@ -24,7 +28,8 @@ pub fn read_request(raw: &RawValue, present: Option<&Request>, faults: &mut Faul
     object.close(faults);
     Some(Request {
         method: method.or(present.map(|request| request.method)).unwrap_or(Method::Post),
-        path: path
+        path: url
+            .or(path)
             .or_else(|| present.map(|request| request.path.clone()))
             .or_else(|| RequestPath::parse("/").ok())?,
         headers,

@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::submission::{self, Envelope};
+use super::submission::{self, Envelope, Refused};
 use super::{Intake, Placement, Received};
 use crate::broker::{Broker, Delivery, Message, Published};
 use crate::call::{IdempotencyKey, Publisher};
 use crate::clock::Timestamp;
-use crate::document::DocumentError;
 use crate::endpoint::Registry;
 use crate::ledger::LedgerError;
 use crate::limits::{COMMIT_BATCH_MAX, INTAKE_PREFETCH, RECONNECT_PAUSE_MAX};
-use crate::notice::rejection::{Rejection, rejected_message};
+use crate::notice::rejection::{Rejection, original_message_id, rejected_message};
+
+/// The first pause after a try that failed.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// The AMQP door.
 #[derive(Debug)]
@@ -58,25 +60,27 @@ impl AmqpDoor {
         let now = Timestamp::now();
         let mut placements = Vec::with_capacity(deliveries.len());
         let mut placed = Vec::with_capacity(deliveries.len());
-        let mut rejected = Vec::new();
+        let (mut refused, mut rejected) = (Vec::new(), Vec::new());
         for (position, delivery) in deliveries.iter().enumerate() {
             match self.read(delivery, now) {
-                Ok(placement) => {
+                Ok(Ok(placement)) => {
                     placements.push(placement);
                     placed.push(position);
                 }
+                Ok(Err(document)) => refused.push((position, document)),
                 Err(rejection) => rejected.push((position, rejection)),
             }
         }
         for (position, rejection) in self.store(placements, stop).await? {
             rejected.push((placed[position], rejection));
         }
+        rejected.extend(self.recall(refused, stop).await?);
         self.keep_rejected(&deliveries, rejected, stop).await?;
         acknowledge(deliveries);
         Some(())
     }
 
-    fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Placement, Rejection> {
+    fn read(&self, delivery: &Delivery, now: Timestamp) -> Result<Result<Placement, Refused>, Rejection> {
         self.check_form(delivery)?;
         let envelope = Envelope {
             publisher: publisher_of(delivery)?,
@@ -84,9 +88,8 @@ impl AmqpDoor {
             trace_parent: delivery.header("traceparent").as_deref().and_then(submission::trace_parent),
             now,
         };
-        let (submission, endpoint) = submission::read(&delivery.body, envelope, &self.registry)
-            .map_err(|error: DocumentError| Rejection::new(error.code(), error.detail()))?;
-        Ok(self.intake.plan(submission, endpoint))
+        let read = submission::read(&delivery.body, envelope, &self.registry);
+        Ok(read.map(|(submission, endpoint)| self.intake.plan(submission, endpoint)))
     }
 
     fn check_form(&self, delivery: &Delivery) -> Result<(), Rejection> {
@@ -125,24 +128,28 @@ impl AmqpDoor {
     ) -> Option<Vec<(usize, Rejection)>> {
         let mut rejected = Vec::new();
         let mut open: Vec<(usize, Placement)> = placements.into_iter().enumerate().collect();
-        let mut pause = Duration::from_millis(100);
+        let mut pause = PAUSE_MIN;
         while !open.is_empty() {
             let (positions, batch): (Vec<usize>, Vec<Placement>) = open.drain(..).unzip();
             for (position, answer) in positions.into_iter().zip(self.intake.submit_all(batch).await) {
                 match answer {
                     Ok(Received::New(..) | Received::Known(_)) => {}
                     Ok(Received::KeyReused(known)) => rejected.push((position, key_reused(known))),
-                    Err((_, error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_)))) => {
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            "the ledger refused a submission"
-                        );
-                        rejected.push((
-                            position,
-                            Rejection::new("not_storable", "the ledger cannot store this call"),
-                        ));
-                    }
-                    Err((placement, _)) => open.push((position, placement)),
+                    Err(unstored) => match unstored.error {
+                        error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_)) => {
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "the ledger refused a submission"
+                            );
+                            let rejection =
+                                Rejection::new("not_storable", "the ledger cannot store this call");
+                            rejected.push((position, rejection));
+                        }
+                        LedgerError::Away(_)
+                        | LedgerError::Migration(_)
+                        | LedgerError::Occupied(_)
+                        | LedgerError::BadUrl(_) => open.push((position, unstored.placement)),
+                    },
                 }
             }
             if open.is_empty() {
@@ -158,6 +165,44 @@ impl AmqpDoor {
         Some(rejected)
     }
 
+    /// Looks for the calls that refused documents became before, through any absence of the ledger; answers which became none, by
+    /// position, and why they are rejected.
+    async fn recall(
+        &self,
+        refused: Vec<(usize, Refused)>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<(usize, Rejection)>> {
+        let (positions, refused): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
+        let mut pause = PAUSE_MIN;
+        let recalled = loop {
+            match self.intake.recall(&refused).await {
+                Ok(recalled) => break recalled,
+                Err(error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_))) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the ledger cannot tell which submissions are known"
+                    );
+                    break refused.iter().map(|_| None).collect();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "whether submissions are known cannot be asked; they wait");
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_PAUSE_MAX),
+            }
+        };
+        let answers = positions.into_iter().zip(refused).zip(recalled);
+        let rejected = answers.filter_map(|((position, refused), recalled)| match recalled {
+            Some(Received::New(..) | Received::Known(_)) => None,
+            Some(Received::KeyReused(known)) => Some((position, key_reused(known))),
+            None => Some((position, Rejection::new(refused.error.code(), refused.error.detail()))),
+        });
+        Some(rejected.collect())
+    }
+
     /// Moves rejected messages to their queue, through any absence of the broker.
     async fn keep_rejected(
         &self,
@@ -166,7 +211,7 @@ impl AmqpDoor {
         stop: &CancellationToken,
     ) -> Option<()> {
         let queue = self.broker.topology().names.rejected();
-        let mut pause = Duration::from_millis(100);
+        let mut pause = PAUSE_MIN;
         while !rejected.is_empty() {
             let messages: Vec<Message> = rejected
                 .iter()
@@ -216,9 +261,10 @@ fn publisher_of(delivery: &Delivery) -> Result<Publisher, Rejection> {
     Publisher::parse(name).map_err(|error| Rejection::new("invalid_publisher", format!("app_id {error}")))
 }
 
+/// A message that was moved back from the queue of the rejected has an id of Redial's; the publisher's own stands in a header.
 fn fallback_key_of(delivery: &Delivery) -> Result<Option<IdempotencyKey>, Rejection> {
-    let Some(id) = delivery.message_id().filter(|id| !id.is_empty()) else { return Ok(None) };
-    let key = IdempotencyKey::parse(id);
+    let Some(id) = original_message_id(delivery) else { return Ok(None) };
+    let key = IdempotencyKey::parse(&id);
     key.map(Some).map_err(|error| Rejection::new("invalid_message_id", format!("message_id {error}")))
 }
 

@@ -9,21 +9,25 @@ pub mod submission;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use crate::call::{AttemptNumber, Call, CallId, Event, State, Submission, Ticket};
+use crate::call::{Call, CallId, ClaimNumber, Course, Mode, State, Submission};
 use crate::clock::{Timestamp, monotonic};
 use crate::delay::{Delay, Departure};
 use crate::endpoint::Endpoint;
 use crate::ledger::batch::SharedLedger;
 use crate::ledger::{Accepted, LedgerError, NewCall, Start};
-use crate::limits::PUBLISH_QUEUE;
+use crate::limits::{PUBLISH_QUEUE, SLOT_PATIENCE};
 use crate::notice::Events;
 use crate::policy::{FirstStep, first_step};
+use crate::tally::Tallies;
 use crate::telemetry::Metrics;
 use crate::worker::{Settled, Slot, Worker};
+use submission::Refused;
 
 /// Places submissions in the ledger. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +37,7 @@ pub struct Intake {
     worker: Option<Arc<Worker>>,
     events: Events,
     metrics: Metrics,
+    tallies: Tallies,
     tasks: TaskTracker,
     departing: Arc<Semaphore>,
 }
@@ -53,6 +58,19 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Whether its first attempt is due at once but has no slot yet.
+    fn wants_slot(&self) -> bool {
+        self.slot.is_none() && starts_at_once(&self.call.submission, &self.call.start)
+    }
+
+    /// Its first attempt begins with the accept, by this worker.
+    fn give(&mut self, slot: Slot, worker: &Worker) {
+        let lease = self.endpoint.timeouts.lease();
+        self.call.start = Start::Claimed { worker: worker.name().clone(), lease };
+        self.slot = Some(slot);
+        self.planned_at = monotonic();
+    }
+
     /// A lease that began just now is counted from just before the accept that began it. One that began with an earlier accept, whose
     /// answer was lost, is counted from the plan.
     fn note_sent(&mut self, accepted: &Accepted, sent_at: Instant) {
@@ -61,6 +79,18 @@ impl Placement {
         }
     }
 }
+
+/// A submission of which nobody knows whether it was stored.
+#[derive(Debug)]
+pub struct Unstored {
+    /// It may be tried again as it is.
+    pub placement: Placement,
+    /// Why.
+    pub error: LedgerError,
+}
+
+/// What became of the submission at this position of its batch.
+type Placed = (usize, Result<Received, Box<Unstored>>);
 
 /// What became of a submission.
 #[derive(Debug)]
@@ -81,16 +111,22 @@ impl Intake {
         worker: Option<Arc<Worker>>,
         events: Events,
         metrics: Metrics,
+        tallies: Tallies,
         tasks: TaskTracker,
     ) -> Self {
         let departing = Arc::new(Semaphore::new(PUBLISH_QUEUE));
-        Self { ledger, delay, worker, events, metrics, tasks, departing }
+        Self { ledger, delay, worker, events, metrics, tallies, tasks, departing }
     }
 
-    /// Decides where a submission starts.
+    /// Decides where a submission starts. One that is due at once takes a slot if one is free.
     pub fn plan(&self, submission: Submission, endpoint: Arc<Endpoint>) -> Placement {
-        let slot = self.slot_for(&submission, &endpoint);
-        self.place(submission, endpoint, slot)
+        let mut placement = place(submission, endpoint);
+        if let Some(worker) = self.worker.as_ref().filter(|_| placement.wants_slot())
+            && let Some(slot) = worker.try_slot(&placement.endpoint)
+        {
+            placement.give(slot, worker);
+        }
+        placement
     }
 
     /// Like [`Self::plan`], but waits up to `patience` for a slot: somebody waits for the first attempt.
@@ -100,37 +136,13 @@ impl Intake {
         endpoint: Arc<Endpoint>,
         patience: Duration,
     ) -> Placement {
-        let slot = match &self.worker {
-            Some(worker) if starts_at_once(&submission, &endpoint) => {
-                tokio::time::timeout(patience, worker.slot(&endpoint.name)).await.ok().flatten()
-            }
-            Some(_) | None => None,
-        };
-        self.place(submission, endpoint, slot)
-    }
-
-    fn slot_for(&self, submission: &Submission, endpoint: &Endpoint) -> Option<Slot> {
-        let worker = self.worker.as_ref()?;
-        if starts_at_once(submission, endpoint) { worker.try_slot(&endpoint.name) } else { None }
-    }
-
-    fn place(&self, submission: Submission, endpoint: Arc<Endpoint>, slot: Option<Slot>) -> Placement {
-        let start = match (
-            first_step(submission.failure.as_ref(), &endpoint.ladder, endpoint.on_ambiguous),
-            &self.worker,
-        ) {
-            (FirstStep::Review(reason), _) => Start::Review(reason),
-            (FirstStep::Wait { .. }, Some(worker)) if slot.is_some() => {
-                Start::Claimed { worker: worker.name().clone(), lease: endpoint.timeouts.lease() }
-            }
-            (FirstStep::Wait { delay, rung }, _) => Start::Waiting { delay, rung },
-        };
-        Placement {
-            call: NewCall { id: CallId::generate(), submission, start },
-            endpoint,
-            slot,
-            planned_at: monotonic(),
+        let mut placement = place(submission, endpoint);
+        if let Some(worker) = self.worker.as_ref().filter(|_| placement.wants_slot())
+            && let Ok(Some(slot)) = tokio::time::timeout(patience, worker.slot(&placement.endpoint)).await
+        {
+            placement.give(slot, worker);
         }
+        placement
     }
 
     /// Stores one submission and sends it on its way; durable when it returns.
@@ -138,32 +150,141 @@ impl Intake {
     /// # Errors
     /// [`LedgerError`]: whether it was stored is unknown.
     pub async fn submit(&self, placement: Placement) -> Result<Received, LedgerError> {
-        let (mut placement, sent_at) = (placement, monotonic());
-        let accepted = self.ledger.accept(placement.call.clone()).await?;
-        placement.note_sent(&accepted, sent_at);
-        Ok(self.settle(placement, accepted).await)
+        let intake = self.clone();
+        let stored = self.to_its_end(async move { intake.store(placement).await }).await;
+        stored.map_err(|unstored| unstored.error)
     }
 
-    /// Stores many submissions in one commit and sends them on their way. Gives back the error of each that could not be stored, with its
-    /// placement, which may be tried again: a call that was stored after all is recognised by its id.
-    pub async fn submit_all(
-        &self,
-        placements: Vec<Placement>,
-    ) -> Vec<Result<Received, (Placement, LedgerError)>> {
-        let (calls, sent_at) =
-            (placements.iter().map(|placement| placement.call.clone()).collect(), monotonic());
-        let answers = self.ledger.accept_all(calls).await;
-        let mut received = Vec::with_capacity(placements.len());
-        for (mut placement, answer) in placements.into_iter().zip(answers) {
-            received.push(match answer {
-                Err(error) => Err((placement, error)),
-                Ok(accepted) => {
-                    placement.note_sent(&accepted, sent_at);
-                    Ok(self.settle(placement, accepted).await)
-                }
-            });
+    /// Stores submissions that came together and sends them on their way; answers in order. What was not stored may be tried again: a call
+    /// that was stored after all is recognised by its id.
+    ///
+    /// A call that is due at once waits for a slot as long as one comes free every [`SLOT_PATIENCE`]: begun with its accept it spares
+    /// the ledger a claim and RabbitMQ a ticket. Where slots are held for longer, its ticket waits in the lane.
+    pub async fn submit_all(&self, placements: Vec<Placement>) -> Vec<Result<Received, Box<Unstored>>> {
+        let intake = self.clone();
+        self.to_its_end(async move { intake.store_all(placements).await }).await
+    }
+
+    /// Which of these documents became calls before, in order: `None` for one that did not, and stays refused. Only those are looked up
+    /// that go by a key.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nobody knows.
+    pub async fn recall(&self, refused: &[Refused]) -> Result<Vec<Option<Received>>, LedgerError> {
+        let mut recalled: Vec<_> = refused.iter().map(|_| None).collect();
+        let keyed = refused.iter().enumerate();
+        let (places, uses): (Vec<_>, Vec<_>) =
+            keyed.filter_map(|(place, refused)| Some((place, refused.key_use.clone()?))).unzip();
+        if !uses.is_empty() {
+            for (place, known) in places.into_iter().zip(self.ledger.ledger().known(&uses).await?) {
+                recalled[place] = match known {
+                    Some(Accepted::Known(id)) => Some(self.known(id)),
+                    Some(Accepted::KeyReused(id)) => Some(self.key_reused(id)),
+                    Some(Accepted::Stored(_)) | None => None,
+                };
+            }
         }
-        received
+        Ok(recalled)
+    }
+
+    fn known(&self, id: CallId) -> Received {
+        self.metrics.submission("known");
+        Received::Known(id)
+    }
+
+    fn key_reused(&self, id: CallId) -> Received {
+        self.metrics.submission("key_reused");
+        Received::KeyReused(id)
+    }
+
+    async fn store_all(&self, placements: Vec<Placement>) -> Vec<Result<Received, Box<Unstored>>> {
+        let lacks_slot = |placement: &Placement| self.worker.is_some() && placement.wants_slot();
+        let (waiting, ready): (Vec<_>, Vec<_>) =
+            placements.into_iter().enumerate().partition(|(_, placement)| lacks_slot(placement));
+        let (at_once, by_and_by) =
+            tokio::join!(self.store_together(ready), self.store_as_slots_come(waiting));
+        let mut answers: Vec<_> = at_once.into_iter().chain(by_and_by).collect();
+        answers.sort_unstable_by_key(|(position, _)| *position);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// Stores many in one commit.
+    async fn store_together(&self, placements: Vec<(usize, Placement)>) -> Vec<Placed> {
+        let (calls, sent_at) =
+            (placements.iter().map(|(_, placement)| placement.call.clone()).collect(), monotonic());
+        let answers = self.ledger.accept_all(calls).await;
+        let mut placed = Vec::with_capacity(placements.len());
+        for ((position, placement), answer) in placements.into_iter().zip(answers) {
+            placed.push((position, self.note(placement, answer, sent_at).await));
+        }
+        placed
+    }
+
+    /// Stores each when it has a slot, and all that are left when none comes free any more.
+    async fn store_as_slots_come(&self, placements: Vec<(usize, Placement)>) -> Vec<Placed> {
+        let Some(worker) = &self.worker else { return Vec::new() };
+        let mut placed = Vec::with_capacity(placements.len());
+        let mut storing = FuturesUnordered::new();
+        let store = |position, placement| async move { (position, self.store(placement).await) };
+        let mut open: Vec<_> = placements.into_iter().map(Some).collect();
+        let mut slots: FuturesUnordered<_> = open
+            .iter()
+            .flatten()
+            .map(|(_, placement)| Arc::clone(&placement.endpoint))
+            .enumerate()
+            .map(|(place, endpoint)| async move { (place, worker.slot_soon(&endpoint).await) })
+            .collect();
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = storing.next() => placed.push(answer),
+                next = tokio::time::timeout(SLOT_PATIENCE, slots.next()), if !slots.is_empty() => {
+                    if let Ok(Some((place, slot))) = next {
+                        let Some((position, mut placement)) = open[place].take() else { continue };
+                        if let Some(slot) = slot {
+                            placement.give(slot, worker);
+                        }
+                        storing.push(store(position, placement));
+                    } else {
+                        slots.clear();
+                        storing.extend(open.drain(..).flatten().map(|(position, placement)| store(position, placement)));
+                    }
+                }
+                else => return placed,
+            }
+        }
+    }
+
+    async fn store(&self, placement: Placement) -> Result<Received, Box<Unstored>> {
+        let sent_at = monotonic();
+        let answer = self.ledger.accept(placement.call.clone()).await;
+        self.note(placement, answer, sent_at).await
+    }
+
+    async fn note(
+        &self,
+        mut placement: Placement,
+        answer: Result<Accepted, LedgerError>,
+        sent_at: Instant,
+    ) -> Result<Received, Box<Unstored>> {
+        match answer {
+            Ok(accepted) => {
+                placement.note_sent(&accepted, sent_at);
+                Ok(self.settle(placement, accepted).await)
+            }
+            Err(error) => Err(Box::new(Unstored { placement, error })),
+        }
+    }
+
+    /// Works in a task of its own, to the end, also when whoever submitted goes away in the middle and is not waited for any more: a call
+    /// may be stored as claimed for this process, and if nobody made the attempt it would be taken for one of unknown outcome.
+    async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        match self.tasks.spawn(work).await.map_err(JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and whoever waits here with it.
+            Err(Err(_cancelled)) => std::future::pending().await,
+        }
     }
 
     async fn settle(&self, placement: Placement, accepted: Accepted) -> Received {
@@ -171,6 +292,9 @@ impl Intake {
         match accepted {
             Accepted::Stored(call) => {
                 self.metrics.submission("stored");
+                if call.mode == Mode::Live {
+                    self.tallies.accepted(&call.endpoint, Timestamp::now());
+                }
                 let attempt = self.send_on(&call, endpoint, slot, planned_at);
                 Received::New(call, attempt)
             }
@@ -183,14 +307,8 @@ impl Intake {
                 // It is stored; the sweeper finds it.
                 Ok(None) | Err(_) => Received::Known(id),
             },
-            Accepted::Known(known) => {
-                self.metrics.submission("known");
-                Received::Known(known)
-            }
-            Accepted::KeyReused(known) => {
-                self.metrics.submission("key_reused");
-                Received::KeyReused(known)
-            }
+            Accepted::Known(known) => self.known(known),
+            Accepted::KeyReused(known) => self.key_reused(known),
         }
     }
 
@@ -202,11 +320,14 @@ impl Intake {
         planned_at: Instant,
     ) -> Option<JoinHandle<Option<Settled>>> {
         match (&call.state, &self.worker, slot) {
-            (State::Running(claim), Some(worker), Some(slot)) if claim.worker == *worker.name() => {
-                return Some(worker.start(call.clone(), endpoint, slot, planned_at));
+            // An accept that is run again may find that its claim has long been closed, and another one is under way here.
+            (State::Running(claim), Some(worker), Some(slot))
+                if claim.worker == *worker.name() && claim.number == ClaimNumber::FIRST =>
+            {
+                return Some(worker.start(Box::new(call.clone()), endpoint, slot, planned_at));
             }
-            (State::Scheduled { due_at, .. }, _, _) => self.see_off(call, (*due_at).min(call.deadline)),
-            (State::Review { .. } | State::Superseded { .. }, _, _) => self.events.tell(Event::of(call)),
+            (State::Scheduled { .. }, _, _) => self.see_off(call),
+            (State::Review { .. } | State::Superseded { .. }, _, _) => self.events.tell(call),
             (
                 State::Running(_)
                 | State::Succeeded { .. }
@@ -221,18 +342,21 @@ impl Intake {
 
     /// Publishes a call's first ticket without making its submitter wait. When too many are on their way, this one is left to the
     /// sweeper: the call is durable already.
-    fn see_off(&self, call: &Call, wake_at: Timestamp) {
+    fn see_off(&self, call: &Call) {
+        let Some(departure) = Departure::of(call) else { return };
         let Ok(permit) = Arc::clone(&self.departing).try_acquire_owned() else { return };
-        let wait = wake_at.since(call.updated_at);
-        let ticket = Ticket { call: call.id, attempt: AttemptNumber::FIRST };
-        let departure = Departure { ticket, endpoint: call.endpoint.clone(), wait, wake_at };
-        let delay = Arc::clone(&self.delay);
+        let (delay, id) = (Arc::clone(&self.delay), call.id);
         self.tasks.spawn(async move {
             if let Err(error) = delay.depart(vec![departure]).await {
-                tracing::debug!(call.id = %ticket.call, %error, "a first ticket could not be published; the sweeper will find the call");
+                tracing::debug!(call.id = %id, %error, "a first ticket could not be published; the sweeper will find the call");
             }
             drop(permit);
         });
+    }
+
+    /// The worker of this process, if it has one.
+    pub const fn worker(&self) -> Option<&Arc<Worker>> {
+        self.worker.as_ref()
     }
 
     /// What counts.
@@ -241,12 +365,20 @@ impl Intake {
     }
 }
 
+/// A submission on its way into the ledger, without a slot.
+fn place(submission: Submission, endpoint: Arc<Endpoint>) -> Placement {
+    let (start, course) = match first_step(submission.failure.as_ref(), &endpoint, Timestamp::now()) {
+        FirstStep::Review(reason) => (Start::Review(reason), Course::default()),
+        FirstStep::Wait { delay, rung, trigger, course } => (Start::Waiting { delay, rung, trigger }, course),
+    };
+    let call = NewCall { id: CallId::generate(), submission, start, course };
+    Placement { call, endpoint, slot: None, planned_at: monotonic() }
+}
+
 /// Whether the first attempt is due at once and may be claimed in the same commit. A call with an entity may turn out to be
 /// superseded in that commit, so it takes the long way.
-fn starts_at_once(submission: &Submission, endpoint: &Endpoint) -> bool {
-    let first = first_step(submission.failure.as_ref(), &endpoint.ladder, endpoint.on_ambiguous);
-    let at_once = matches!(first, FirstStep::Wait { delay, .. } if delay.is_zero());
-    at_once
+fn starts_at_once(submission: &Submission, start: &Start) -> bool {
+    matches!(start, Start::Waiting { delay, .. } if delay.is_zero())
         && submission.entity.is_none()
         && submission.not_before.is_none_or(|time| time <= Timestamp::now())
 }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use url::Url;
 
-use crate::call::{EndpointName, Entity, EntityKey, Failure, IdempotencyKey, Publisher, Submission, TagKey};
+use crate::call::{
+    EndpointName, Entity, EntityKey, Failure, IdempotencyKey, KeyUse, Mode, ProviderName, Publisher, Request,
+    Submission, TagKey,
+};
 use crate::clock::Timestamp;
 use crate::document::request::read_request;
 use crate::document::{DocumentError, Faults, Object, cut, each_text};
 use crate::endpoint::{Endpoint, Registry};
-use crate::limits::{ERROR_BYTES_MAX, HORIZON_MAX, NAME_BYTES_MAX, TAGS_MAX};
+use crate::limits::{DEADLINE_DEFAULT, ERROR_BYTES_MAX, HORIZON_MAX, NAME_BYTES_MAX, TAGS_MAX};
 
 /// What comes with a document from outside it.
 #[derive(Clone, Debug)]
@@ -25,18 +28,30 @@ pub struct Envelope {
     pub now: Timestamp,
 }
 
+/// A document that cannot become a call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub error: DocumentError,
+    /// Under which key it may have become one before: only if nothing is wrong with it but when and where it is read (a deadline that
+    /// has passed since, an endpoint that is gone).
+    pub key_use: Option<KeyUse>,
+}
+
 /// Reads one document.
 ///
 /// # Errors
-/// [`DocumentError`], with all faults.
+/// [`Refused`], with all faults.
 pub fn read(
     bytes: &[u8],
     envelope: Envelope,
     registry: &Registry,
-) -> Result<(Submission, Arc<Endpoint>), DocumentError> {
+) -> Result<(Submission, Arc<Endpoint>), Refused> {
+    let mut key_use = None;
     crate::document::read(bytes, |raw, fingerprint, faults| {
-        read_root(raw, envelope, fingerprint, registry, faults)
+        read_root(raw, envelope, fingerprint, registry, faults, &mut key_use)
     })
+    .map_err(|error| Refused { error, key_use })
 }
 
 fn read_root(
@@ -45,6 +60,7 @@ fn read_root(
     fingerprint: [u8; 32],
     registry: &Registry,
     faults: &mut Faults,
+    key_use: &mut Option<KeyUse>,
 ) -> Option<(Submission, Arc<Endpoint>)> {
     let mut root = Object::open(raw, String::new(), faults)?;
     let endpoint = read_endpoint(&mut root, registry, faults);
@@ -55,13 +71,23 @@ fn read_root(
     let deadline = root.time("deadline", faults);
     let entity = root.optional("entity").and_then(|raw| read_entity(raw, faults));
     let callback_url = root.name("callback_url", faults, parse_callback_url);
+    let provider = root.name("provider", faults, ProviderName::parse);
+    let dry_run = root.truth("dry_run", faults).unwrap_or(false);
     let tags = root.optional("tags").map(|raw| read_tags(raw, faults)).unwrap_or_default();
     root.close(faults);
     check_times(not_before, deadline, envelope.now, faults);
+    if let (Some(endpoint), Some(request)) = (&endpoint, &request) {
+        check_destination(endpoint, request, provider.as_ref(), faults);
+    }
+    let (publisher, key) = (envelope.publisher, key.or(envelope.fallback_key));
+    if faults.are_circumstantial() {
+        *key_use = key.map(|key| KeyUse { publisher, key, fingerprint });
+        return None;
+    }
     let (endpoint, request) = (endpoint?, request?);
     let submission = Submission {
-        publisher: envelope.publisher,
-        idempotency_key: key.or(envelope.fallback_key),
+        publisher,
+        idempotency_key: key,
         fingerprint,
         endpoint: endpoint.name.clone(),
         request,
@@ -72,6 +98,8 @@ fn read_root(
         tags,
         callback_url,
         trace_parent: envelope.trace_parent,
+        provider,
+        mode: if dry_run { Mode::DryRun } else { endpoint.dry_run.mode },
     };
     Some((submission, endpoint))
 }
@@ -79,13 +107,43 @@ fn read_root(
 fn read_endpoint(root: &mut Object<'_>, registry: &Registry, faults: &mut Faults) -> Option<Arc<Endpoint>> {
     root.required("endpoint", faults)?;
     let name = root.name("endpoint", faults, EndpointName::parse)?;
-    let endpoint = registry.get(&name).cloned();
+    let endpoint = registry.get(&name);
     if endpoint.is_none() {
-        let known: Vec<&str> = registry.iter().map(|endpoint| endpoint.name.as_str()).take(20).collect();
+        let known = registry.snapshot();
+        let known: Vec<&str> = known.iter().map(|endpoint| endpoint.name.as_str()).take(20).collect();
         let sentence = format!("no endpoint {name} is configured; configured are: {}", known.join(", "));
-        faults.add("/endpoint", "unknown_endpoint", sentence);
+        faults.add_circumstance("/endpoint", "unknown_endpoint", sentence);
     }
     endpoint
+}
+
+/// Whether the request can go where it wants to: below the endpoint's URL or to a host that may be named, and to a provider there is; and
+/// whether it says anything that the endpoint would say over.
+fn check_destination(
+    endpoint: &Endpoint,
+    request: &Request,
+    provider: Option<&ProviderName>,
+    faults: &mut Faults,
+) {
+    if let Err(misdirected) = endpoint.destination.check(&request.path) {
+        faults.add_circumstance("/request/url", misdirected.code(), misdirected.to_string());
+    }
+    if request.headers.get(endpoint.idempotency_header.as_str()).is_some() {
+        let sentence = format!(
+            "must not contain {}, which carries the idempotency key to endpoint {}: give the key as idempotency_key",
+            endpoint.idempotency_header, endpoint.name
+        );
+        faults.add_circumstance("/request/headers", "invalid_value", sentence);
+    }
+    let providers = endpoint.destination.providers();
+    if let Some(wanted) = provider
+        && providers.iter().all(|provider| provider.name != *wanted)
+    {
+        let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let sentence = format!("endpoint {} has no provider {wanted}; it has: {known}", endpoint.name);
+        faults.add_circumstance("/provider", "unknown_provider", sentence);
+    }
 }
 
 fn read_tags(raw: &RawValue, faults: &mut Faults) -> Vec<(TagKey, String)> {
@@ -152,16 +210,23 @@ fn check_times(
 ) {
     for (pointer, time) in [("/not_before", not_before), ("/deadline", deadline)] {
         if time.is_some_and(|time| time > now.plus(HORIZON_MAX)) {
-            faults.add(pointer, "invalid_value", "must lie within the next 366 days");
+            faults.add_circumstance(pointer, "invalid_value", "must lie within the next 366 days");
         }
     }
     if deadline.is_some_and(|deadline| deadline <= now) {
-        faults.add("/deadline", "deadline_passed", "must not be past already");
+        faults.add_circumstance("/deadline", "deadline_passed", "must not be past already");
     }
-    if let (Some(not_before), Some(deadline)) = (not_before, deadline)
-        && deadline <= not_before
-    {
-        faults.add("/deadline", "invalid_value", "must be after not_before");
+    match (not_before, deadline) {
+        (Some(not_before), Some(deadline)) if deadline <= not_before => {
+            faults.add("/deadline", "invalid_value", "must be after not_before");
+        }
+        (Some(not_before), None) if not_before >= now.plus(DEADLINE_DEFAULT) => {
+            let days = DEADLINE_DEFAULT.as_secs() / 86_400;
+            let sentence =
+                format!("lies beyond the default deadline, {days} days from now; give a deadline after it");
+            faults.add_circumstance("/not_before", "invalid_value", sentence);
+        }
+        (Some(_) | None, Some(_) | None) => {}
     }
 }
 
@@ -185,25 +250,20 @@ pub fn trace_parent(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::call::{Body, Method};
-    use crate::endpoint::{BaseUrl, Ladder, OnAmbiguous, Timeouts};
+    use crate::endpoint::{BaseUrl, Ladder, Timeouts};
     use std::time::Duration;
 
     fn registry() -> Registry {
         let second = Duration::from_secs(1);
-        Registry::new([Endpoint {
-            name: EndpointName::parse("sms").unwrap(),
-            base_url: BaseUrl::parse("http://127.0.0.1:1").unwrap(),
-            ladder: Ladder::parse(&["1s"]).unwrap(),
-            timeouts: Timeouts::new(second, second, second, None).unwrap(),
-            concurrency: 1,
-            on_ambiguous: OnAmbiguous::Retry,
-            idempotency_header: http::HeaderName::from_static("idempotency-key"),
-            headers: Vec::new(),
-            lane: EndpointName::parse("sms").unwrap(),
-        }])
+        Registry::new([Endpoint::plain(
+            EndpointName::parse("sms").unwrap(),
+            BaseUrl::parse("http://127.0.0.1:1").unwrap(),
+            Ladder::parse(&["1s"]).unwrap(),
+            Timeouts::new(second, second, second, None).unwrap(),
+        )])
     }
 
-    fn read_text(text: &str) -> Result<Submission, DocumentError> {
+    fn read_text(text: &str) -> Result<Submission, Refused> {
         let envelope = Envelope {
             publisher: Publisher::anonymous(),
             fallback_key: None,
@@ -213,8 +273,29 @@ mod tests {
         read(text.as_bytes(), envelope, &registry()).map(|(submission, _)| submission)
     }
 
+    #[test]
+    fn only_a_document_that_was_none_the_worse_before_goes_by_its_key() {
+        let request = r#""idempotency_key":"k","request":{"path":"/"}"#;
+        for (text, goes_by_its_key) in [
+            (format!(r#"{{"endpoint":"mms",{request}}}"#), true),
+            (format!(r#"{{"endpoint":"sms",{request},"deadline":"2026-11-21T09:59:59Z"}}"#), true),
+            (format!(r#"{{"endpoint":"mms",{request},"deadline":"2026-11-21T09:59:59Z"}}"#), true),
+            (format!(r#"{{"endpoint":"sms",{request},"deadline":"2036-01-01T00:00:00Z"}}"#), true),
+            (format!(r#"{{"endpoint":"sms",{request},"provider":"beta"}}"#), true),
+            (r#"{"endpoint":"mms","request":{"path":"/"}}"#.to_owned(), false),
+            (format!(r#"{{"endpoint":"mms",{request},"colour":"red"}}"#), false),
+            (format!(r#"{{"endpoint":"mms",{request},"deadline":"soon"}}"#), false),
+            (r#"{"endpoint":"mms","idempotency_key":"k"}"#.to_owned(), false),
+            ("{".to_owned(), false),
+        ] {
+            let key_use = read_text(&text).unwrap_err().key_use;
+            let key = key_use.map(|key_use| key_use.key.to_string());
+            assert_eq!(key.as_deref(), goes_by_its_key.then_some("k"), "{text}");
+        }
+    }
+
     fn faults(text: &str) -> Vec<(String, &'static str)> {
-        match read_text(text).unwrap_err() {
+        match read_text(text).unwrap_err().error {
             DocumentError::Invalid(faults) => {
                 faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
             }
@@ -284,6 +365,11 @@ mod tests {
             ),
             (
                 format!(r#"{{"endpoint":"sms",{request},"not_before":"9999-01-01T00:00:00Z"}}"#),
+                "/not_before",
+                "invalid_value",
+            ),
+            (
+                format!(r#"{{"endpoint":"sms",{request},"not_before":"2026-11-28T10:00:00Z"}}"#),
                 "/not_before",
                 "invalid_value",
             ),

@@ -12,7 +12,7 @@ use crate::clock::monotonic;
 use crate::endpoint::ladder::format_duration;
 use crate::limits::ERROR_BYTES_MAX;
 
-use super::Deadlines;
+use super::{Deadlines, guard};
 
 /// How an invocation failed below HTTP.
 #[derive(Debug)]
@@ -85,6 +85,15 @@ pub(super) fn from_sending(error: &reqwest::Error, deadlines: &Deadlines) -> Fai
     Failure::caused(kind, sentence, error)
 }
 
+/// What is wrong with a compressed body that arrived as it was sent; `None` if it did not even arrive.
+pub(super) fn of_decoding(error: &reqwest::Error) -> Option<String> {
+    if !error.is_decode() || find::<hyper::Error>(error).is_some() {
+        return None;
+    }
+    let cause = chain(error).skip(1).last().map_or_else(String::new, |cause| format!(": {cause}"));
+    Some(format!("the answer's body could not be decompressed, and is kept as far as it could{cause}"))
+}
+
 /// What went wrong in the body of the answer.
 pub(super) fn from_body(error: &reqwest::Error) -> Failure {
     let kind = kind_after_sending(error);
@@ -98,6 +107,9 @@ pub(super) fn from_body(error: &reqwest::Error) -> Failure {
 
 /// The connection did not come about, so nothing has left.
 fn from_connecting(error: &reqwest::Error, connect: Duration) -> Failure {
+    if let Some(refused) = find::<guard::Refused>(error) {
+        return Failure::new(ErrorKind::Unsendable, refused.to_string());
+    }
     if error.is_dns() {
         return Failure::caused(ErrorKind::Dns, "the host name did not resolve", error);
     }

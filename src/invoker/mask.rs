@@ -1,15 +1,15 @@
 //! Masks what a third party echoes of an endpoint's secrets, so that no secret reaches the attempt log.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use crate::call::request::REDACTED;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{BaseUrl, Endpoint};
 
 /// Values shorter than this are not masked: they are guessed sooner than found, and a configured `x-tenant: 7` must not blot
 /// out every 7 of an answer.
 const SECRET_BYTES_MIN: usize = 8;
 
-/// The secrets of one endpoint: each configured header's value, and what follows a scheme such as `Bearer`.
+/// The secrets of one endpoint: each configured header's value, what follows a scheme such as `Bearer`, and what of the base URL is secret.
 #[derive(Debug)]
 pub(super) struct Mask<'a> {
     /// Longest first, so that a whole value is masked before a part of it is.
@@ -17,14 +17,15 @@ pub(super) struct Mask<'a> {
 }
 
 impl<'a> Mask<'a> {
-    /// The mask of an endpoint; empty if it has no headers of its own.
+    /// The mask of an endpoint; empty if it has no secrets.
     pub(super) fn new(endpoint: &'a Endpoint) -> Self {
-        Self::of(endpoint.headers.iter().map(|(_, secret)| secret))
+        let headers = endpoint.headers.iter().map(|(_, secret)| secret.expose_secret());
+        Self::of(headers.chain(endpoint.destination.base_url().into_iter().flat_map(BaseUrl::secrets)))
     }
 
-    fn of(values: impl Iterator<Item = &'a SecretString>) -> Self {
+    fn of(values: impl Iterator<Item = &'a str>) -> Self {
         let mut secrets: Vec<&str> = values
-            .map(|secret| secret.expose_secret().trim())
+            .map(str::trim)
             .flat_map(|value| [Some(value), value.split_once(' ').map(|(_scheme, token)| token.trim())])
             .flatten()
             .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
@@ -96,8 +97,7 @@ mod tests {
     use super::*;
 
     fn masked(secrets: &[&str], text: &str, kept: usize) -> String {
-        let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-        let mask = Mask::of(secrets.iter());
+        let mask = Mask::of(secrets.iter().copied());
         let masked = mask.masked(text.as_bytes(), kept);
         String::from_utf8(masked.unwrap_or_else(|| text.as_bytes()[..kept.min(text.len())].to_vec())).unwrap()
     }

@@ -17,14 +17,16 @@
 mod answer;
 mod client;
 mod failure;
+pub mod guard;
 mod mask;
 mod outgoing;
+mod rehearsal;
 pub mod tls;
 
 use std::time::{Duration, Instant};
 
 use crate::call::attempt::{Answer, SentRequest};
-use crate::call::{CallId, ErrorKind, IdempotencyKey, Outcome, Request, Revision};
+use crate::call::{AttemptNumber, CallId, ErrorKind, IdempotencyKey, Mode, Outcome, Request, Revision};
 use crate::clock::monotonic;
 use crate::endpoint::{Endpoint, Timeouts};
 
@@ -46,12 +48,18 @@ pub struct Invocation<'a> {
     pub request: &'a Request,
     /// Whose request it is; for logs only, it is not sent.
     pub call: CallId,
-    /// What goes out in the endpoint's idempotency header.
-    pub idempotency_key: &'a IdempotencyKey,
+    /// What goes out in the endpoint's idempotency header; `None` for a query, which must not be taken for a repetition of the request.
+    pub idempotency_key: Option<&'a IdempotencyKey>,
     /// W3C `traceparent` of the submission; a header of the request's own wins over it.
     pub trace_parent: Option<&'a str>,
     /// The revision of the request.
     pub revision: Revision,
+    /// How long the whole attempt may take; at most the endpoint's overall timeout.
+    pub overall: Duration,
+    /// Whether it leaves; otherwise the endpoint's script answers.
+    pub mode: Mode,
+    /// Which attempt of the call it is: a script may treat the first ones differently.
+    pub attempt: AttemptNumber,
     /// The request must not leave after this: a worker that slept past it may have lost its lease.
     pub send_before: Instant,
     /// The attempt ends by then, however long the endpoint's overall timeout is.
@@ -65,8 +73,25 @@ pub struct Invoked {
     pub sent: SentRequest,
     /// What came back, echoes of secrets masked.
     pub outcome: Outcome,
+    /// What a person should know of the answer besides, if anything.
+    pub note: Option<String>,
     /// From the beginning of the invocation to the answer's end, or to giving up.
     pub duration: Duration,
+}
+
+impl Invoked {
+    /// What comes of a request that could not even be put together.
+    pub fn unsendable(request: &Request, revision: Revision, sentence: String) -> Self {
+        let sent = SentRequest {
+            method: request.method.as_str().to_owned(),
+            url: request.path.as_str().to_owned(),
+            headers: Vec::new(),
+            body_bytes: request.body.bytes().len() as u64,
+            revision,
+        };
+        let outcome = Failure::new(ErrorKind::Unsendable, sentence).into_outcome();
+        Self { sent, outcome, note: None, duration: Duration::ZERO }
+    }
 }
 
 impl Invoker {
@@ -79,14 +104,19 @@ impl Invoker {
     pub async fn invoke(&self, endpoint: &Endpoint, invocation: Invocation<'_>) -> Invoked {
         let started = monotonic();
         let (outgoing, sent) = outgoing::build(endpoint, &invocation);
-        let outcome = match self.exchange(endpoint, &invocation, outgoing, started).await {
-            Ok(answer) => Outcome::Answered(answer),
+        let answered = match (invocation.mode, endpoint.dry_run.mode) {
+            (Mode::DryRun, _) => rehearse(endpoint, &invocation, outgoing, &sent, started).await,
+            (Mode::Live, Mode::Live) => self.exchange(endpoint, &invocation, outgoing, started).await,
+            (Mode::Live, Mode::DryRun) => Err(Failure::new(ErrorKind::Unsendable, SUBMITTED_LIVE)),
+        };
+        let (outcome, note) = match answered {
+            Ok(Read { answer, note }) => (Outcome::Answered(answer), note),
             Err(failure) => {
                 tracing::debug!(call.id = %invocation.call, endpoint = %endpoint.name, %failure, "an invocation failed below HTTP");
-                failure.into_outcome()
+                (failure.into_outcome(), None)
             }
         };
-        Invoked { sent, outcome, duration: monotonic().saturating_duration_since(started) }
+        Invoked { sent, outcome, note, duration: monotonic().saturating_duration_since(started) }
     }
 
     async fn exchange(
@@ -95,21 +125,55 @@ impl Invoker {
         invocation: &Invocation<'_>,
         outgoing: Result<Outgoing, Failure>,
         started: Instant,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Read, Failure> {
         let outgoing = outgoing?;
-        let client = self.clients.of(endpoint)?;
-        let deadlines = Deadlines::new(&endpoint.timeouts, &client, started, invocation.finish_before);
+        let client = self.clients.of(endpoint, outgoing.url())?;
+        let deadlines = Deadlines::new(&endpoint.timeouts, client.connect, started, invocation);
         // The last thing before the request may leave: a process that was stopped on the way here must not send.
-        if monotonic() >= invocation.send_before {
+        leave_in_time(invocation)?;
+        if client.refuses(outgoing.url()) {
             return Err(Failure::new(
-                ErrorKind::NotSent,
-                "the lease had run out before the request could leave",
+                ErrorKind::Unsendable,
+                "the URL's address is none of the public internet",
             ));
         }
         let response = send(&client, outgoing, &deadlines).await?;
         let mask = Mask::new(endpoint);
         answer::read(response, &mask, &deadlines).await
     }
+}
+
+/// Why a call that was submitted to go out is not answered by a script: its success would be none.
+const SUBMITTED_LIVE: &str = "the endpoint is a dry run now, and this call was submitted to go out: replay it once the endpoint is live";
+
+/// An answer, and what a person should know of it besides.
+#[derive(Debug)]
+struct Read {
+    answer: Answer,
+    note: Option<String>,
+}
+
+/// A dry run ends at the points where the real attempt would.
+async fn rehearse(
+    endpoint: &Endpoint,
+    invocation: &Invocation<'_>,
+    outgoing: Result<Outgoing, Failure>,
+    sent: &SentRequest,
+    started: Instant,
+) -> Result<Read, Failure> {
+    let outgoing = outgoing?;
+    let connect = connect_timeout(&endpoint.timeouts);
+    let deadlines = Deadlines::new(&endpoint.timeouts, connect, started, invocation);
+    leave_in_time(invocation)?;
+    let answer = rehearsal::play(endpoint, invocation, &outgoing, sent, &deadlines).await?;
+    Ok(Read { answer, note: None })
+}
+
+fn leave_in_time(invocation: &Invocation<'_>) -> Result<(), Failure> {
+    if monotonic() < invocation.send_before {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorKind::NotSent, "the lease had run out before the request could leave"))
 }
 
 /// The points at which an attempt is given up.
@@ -132,10 +196,10 @@ struct Deadlines {
 const CONNECT_MARGIN: Duration = Duration::from_millis(250);
 
 impl Deadlines {
-    fn new(timeouts: &Timeouts, client: &Client, started: Instant, finish_before: Instant) -> Self {
-        let whole = (started + timeouts.overall()).min(finish_before);
-        let head = started + timeouts.read().max(client.connect + CONNECT_MARGIN);
-        Self { head: head.min(whole), whole, started, silence: timeouts.read(), connect: client.connect }
+    fn new(timeouts: &Timeouts, connect: Duration, started: Instant, invocation: &Invocation<'_>) -> Self {
+        let whole = (started + invocation.overall).min(invocation.finish_before);
+        let head = started + timeouts.read().max(connect + CONNECT_MARGIN);
+        Self { head: head.min(whole), whole, started, silence: timeouts.read(), connect }
     }
 }
 

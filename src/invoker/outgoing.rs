@@ -1,6 +1,6 @@
 //! From a call's request to the one that leaves, and to the one that is logged.
 
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use url::Url;
@@ -20,6 +20,7 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const PROGRAM: HeaderValue = HeaderValue::from_static(concat!("redial/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+const COMPRESSED: HeaderValue = HeaderValue::from_static("gzip");
 const ZERO: HeaderValue = HeaderValue::from_static("0");
 
 /// The request that leaves (or why it cannot), and the one that is logged.
@@ -29,17 +30,20 @@ pub(super) fn build(
 ) -> (Result<Outgoing, Failure>, SentRequest) {
     let request = invocation.request;
     let body = request.body.bytes();
-    let url = endpoint.base_url.join(&request.path);
+    let url = endpoint.destination.url(&request.path);
     let headers = headers(endpoint, invocation);
     let sent = SentRequest {
         method: request.method.as_str().to_owned(),
         headers: headers.as_ref().map(|headers| redacted(endpoint, headers)).unwrap_or_default(),
         body_bytes: body.len() as u64,
         revision: invocation.revision,
-        url,
+        url: endpoint.destination.shown_url(&request.path),
     };
     let outgoing = headers.and_then(|headers| {
-        let url = Url::parse(&sent.url).map_err(|error| {
+        let url = url.map_err(|misdirected| {
+            Failure::new(ErrorKind::Unsendable, format!("the request's URL {misdirected}"))
+        })?;
+        let url = Url::parse(&url).map_err(|error| {
             Failure::new(ErrorKind::Unsendable, format!("the URL cannot be read: {error}"))
         })?;
         let mut outgoing = reqwest::Request::new(method(request.method), url);
@@ -69,6 +73,7 @@ fn headers(endpoint: &Endpoint, invocation: &Invocation<'_>) -> Result<HeaderMap
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(USER_AGENT, PROGRAM);
     headers.insert(ACCEPT, ANYTHING);
+    headers.insert(ACCEPT_ENCODING, COMPRESSED);
     if let Some(trace_parent) = invocation.trace_parent.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(TRACE_PARENT, trace_parent);
     }
@@ -83,8 +88,10 @@ fn headers(endpoint: &Endpoint, invocation: &Invocation<'_>) -> Result<HeaderMap
         headers.insert(name.clone(), value);
     }
     let header = endpoint.idempotency_header.clone();
-    let key = value_of(header.as_str(), invocation.idempotency_key.as_str())?;
-    headers.insert(header, key);
+    if let Some(key) = invocation.idempotency_key {
+        let key = value_of(header.as_str(), key.as_str())?;
+        headers.insert(header, key);
+    }
     Ok(headers)
 }
 

@@ -72,12 +72,14 @@ impl SharedLedger {
     }
 
     /// Stores new calls that came together, in as few commits as they fit into; answers in order.
-    pub async fn accept_all(&self, calls: Vec<NewCall>) -> Vec<Result<Accepted>> {
+    pub async fn accept_all(&self, mut calls: Vec<NewCall>) -> Vec<Result<Accepted>> {
         let mut answers = Vec::with_capacity(calls.len());
-        for part in calls.chunks(COMMIT_BATCH_MAX) {
+        while !calls.is_empty() {
+            let rest = calls.split_off(calls.len().min(COMMIT_BATCH_MAX));
+            let part = std::mem::replace(&mut calls, rest);
             self.metrics.commit("accept", part.len());
             let commit = |batch: Arc<Vec<NewCall>>| async move { self.ledger.accept(&batch).await };
-            answers.extend(commit_or_split(&commit, Arc::new(part.to_vec())).await);
+            answers.extend(commit_or_split(&commit, Arc::new(part)).await);
         }
         answers
     }

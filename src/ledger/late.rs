@@ -1,7 +1,10 @@
 //! A record that found its claim gone: what the log tells about it.
 
+use std::sync::Arc;
+
 use super::Record;
-use crate::call::{ErrorKind, Outcome};
+use crate::call::attempt::Answer;
+use crate::call::{Attempt, ErrorKind, Outcome};
 
 /// How an attempt was closed, as the log has it.
 #[derive(sqlx::FromRow)]
@@ -42,4 +45,17 @@ pub(super) fn find_out(closed: Option<&ClosedAttempt>, record: &Record) -> Findi
 
 fn gives_up(record: &Record) -> bool {
     matches!(record.attempt.outcome, Outcome::Failed { kind: ErrorKind::WorkerLost, .. })
+}
+
+/// The record without anything that could be personal, for a call that was erased while its worker was thought lost.
+pub(super) fn stripped(record: &Record) -> Record {
+    let mut attempt = Attempt::clone(&record.attempt);
+    attempt.request = None;
+    attempt.outcome = match attempt.outcome {
+        Outcome::Answered(answer) => {
+            Outcome::Answered(Answer { headers: Vec::new(), body: bytes::Bytes::new(), ..answer })
+        }
+        Outcome::Failed { kind, .. } => Outcome::Failed { kind, detail: String::new() },
+    };
+    Record { attempt: Arc::new(attempt), ..record.clone() }
 }

@@ -4,14 +4,22 @@
 //! claim, record) takes many calls at once and commits once; [`batch`] collects what many tasks want at the same time.
 //! Nothing here decides what comes next: callers say it, the ledger writes it down if the call still stands where they think.
 
+pub mod audit;
 pub mod batch;
+pub mod bulk;
 mod fault;
+pub mod holds;
+mod key_use;
 mod late;
 mod look;
 mod operator;
 pub mod postgres;
+pub mod reports;
+mod review;
 mod row;
+pub mod schema;
 pub mod sqlite;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +28,15 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::call::{
-    Action, ActionKind, Attempt, Call, CallId, Claim, ClaimNumber, EndpointName, Event, IdempotencyKey,
-    PastRevision, Publisher, Request, ReviewReason, Revision, Rung, State, Status, Submission, TagKey,
-    Ticket, Trigger, WorkerName,
+    Action, ActionKind, Attempt, Call, CallId, Claim, ClaimNumber, Course, EndpointName, Event,
+    IdempotencyKey, KeyUse, Mode, PastRevision, ProviderName, Publisher, Request, ReviewReason, Revision,
+    Rung, State, Status, Submission, TagKey, Ticket, Trigger, WorkerName,
 };
 use crate::clock::Timestamp;
+
+pub use holds::{HoldChange, HoldLedger, Park, ParkKind};
+pub use reports::{KeptReport, ReportLedger, Settled, Settlement};
+pub use upkeep::{EndpointTally, Erased, Erasure, ErasureMode, MinuteTally, Retention, Tidied, Upkeep};
 
 /// Why the ledger could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +97,8 @@ pub struct NewCall {
     pub submission: Submission,
     /// Where it starts.
     pub start: Start,
+    /// What policy remembers of the publisher's own attempts.
+    pub course: Course,
 }
 
 /// Where a new call starts.
@@ -96,6 +110,8 @@ pub enum Start {
         delay: Duration,
         /// The rungs that this wait uses up.
         rung: Rung,
+        /// Why its first attempt will be made.
+        trigger: Trigger,
     },
     /// The accepting process has a free slot and claims it in the same commit. Never for a call with an entity: whether such a call is
     /// superseded shows only in the commit itself.
@@ -154,9 +170,11 @@ pub struct Record {
     /// The call.
     pub call: CallId,
     /// The closed attempt, with the claim it was made under. Its `started_at` is the claim's.
-    pub attempt: Attempt,
+    pub attempt: Arc<Attempt>,
     /// What comes next.
     pub next: Next,
+    /// What policy will want to remember then.
+    pub course: Course,
 }
 
 /// What comes next for a call whose attempt is closed.
@@ -293,6 +311,8 @@ pub enum Acted {
     NotAllowed(Status),
     /// Somebody was faster: the call is at this revision.
     Outdated(Revision),
+    /// Its bodies were erased at this time, so it cannot be sent again.
+    BodyErased(Timestamp),
 }
 
 /// Which calls a list shows. All conditions hold together.
@@ -312,8 +332,35 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Accepted before.
     pub to: Option<Timestamp>,
-    /// Key, path, tag values or last error contain this text, in any case.
+    /// Key, path, tag values, last error or (from 8 hexadecimal digits on) the id contain this text, in any case.
     pub text: Option<String>,
+    /// Went to review with an error of this group; empty: with none that is known.
+    pub error: Option<String>,
+    /// One of these calls; `None`: any.
+    pub ids: Option<Vec<CallId>>,
+    /// Its publisher asked for this provider.
+    pub provider: Option<ProviderName>,
+    /// In earnest or as a dry run.
+    pub mode: Option<Mode>,
+}
+
+/// Calls that stand alike: one line of what waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Their endpoint.
+    pub endpoint: EndpointName,
+    /// Why they wait, if they do.
+    pub reason: Option<ReviewReason>,
+    /// The error that they went to review with, without what differs from call to call ([`error_group`](fn@crate::call::error_group)).
+    pub error: Option<String>,
+    /// How many they are.
+    pub count: u64,
+    /// When the first of them came to where it stands.
+    pub first_at: Timestamp,
+    /// When the last of them did.
+    pub last_at: Timestamp,
+    /// The newest of them.
+    pub example: CallId,
 }
 
 /// A call with its story.
@@ -363,6 +410,8 @@ pub struct Totals {
     pub attempts: u64,
     /// Scheduled calls by endpoint, and how many of them are due.
     pub waiting: Vec<(EndpointName, u64, u64)>,
+    /// Running calls by endpoint.
+    pub running: Vec<(EndpointName, u64)>,
 }
 
 /// The database of calls, attempts and operator actions.
@@ -370,15 +419,32 @@ pub struct Totals {
 /// Every operation is one transaction. Batches answer in the order of their input. All time is the ledger's own clock, so that
 /// processes whose clocks differ agree on what is due.
 #[async_trait]
-pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
+pub trait Ledger:
+    audit::AuditLedger
+    + bulk::BulkLedger
+    + HoldLedger
+    + ReportLedger
+    + Upkeep
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
     /// Brings the schema to this program's version.
     async fn migrate(&self) -> Result<()>;
+
+    /// How its schema compares with this program's; changes nothing.
+    async fn schema(&self) -> Result<schema::Schema>;
 
     /// Whether it answers; its clock.
     async fn now(&self) -> Result<Timestamp>;
 
     /// Stores new calls. A key that repeats inside the batch counts as known or reused like one from before.
     async fn accept(&self, calls: &[NewCall]) -> Result<Vec<Accepted>>;
+
+    /// What [`Self::accept`] would answer to documents whose key is in use: [`Accepted::Known`] or [`Accepted::KeyReused`]; `None` for a
+    /// key that is free. Stores nothing.
+    async fn known(&self, uses: &[KeyUse]) -> Result<Vec<Option<Accepted>>>;
 
     /// Claims calls: only those that are scheduled for exactly this attempt, of this endpoint, due (up to
     /// [`crate::limits::EARLY_TOLERANCE`] early) and not past their deadline.
@@ -427,6 +493,9 @@ pub trait Ledger: std::fmt::Debug + Send + Sync + 'static {
     /// Calls that pass the filter, newest first, older than `before`.
     async fn list(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>>;
 
+    /// Calls that pass the filter by endpoint, review reason and error, the largest groups first, at most `limit` of them.
+    async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>>;
+
     /// Counts.
     async fn totals(&self) -> Result<Totals>;
 
@@ -470,6 +539,8 @@ impl NewCall {
             tags,
             callback_url,
             trace_parent,
+            provider,
+            mode,
             ..
         } = self.submission;
         let attempts_made = match &state {
@@ -497,17 +568,22 @@ impl NewCall {
             callback_url,
             failure,
             last: None,
+            course: self.course,
+            provider,
+            mode,
             trace_parent,
             revision: Revision::FIRST,
             created_at: now,
             updated_at: now,
+            body_erased_at: None,
+            erased_at: None,
         }
     }
 }
 
 impl Record {
     /// The claim that the attempt was made under.
-    pub const fn claim(&self) -> ClaimNumber {
+    pub fn claim(&self) -> ClaimNumber {
         self.attempt.claim
     }
 }

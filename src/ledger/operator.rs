@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Acted, OperatorAction, Order};
-use crate::call::{Call, IdempotencyKey, Request, Revision, Status};
+use crate::call::{Call, Course, IdempotencyKey, Request, Revision, Status};
 use crate::clock::Timestamp;
 use crate::limits::DEADLINE_DEFAULT;
 
@@ -20,6 +20,7 @@ pub(super) fn refusal(action: &OperatorAction, call: &Call, newest: Option<i64>)
     }
     let overtaken = call.entity.as_ref().zip(newest).is_some_and(|(entity, newest)| entity.version < newest);
     match action.order {
+        Order::Replay { .. } if call.body_erased_at.is_some() => call.body_erased_at.map(Acted::BodyErased),
         Order::Replay { .. } if overtaken => Some(Acted::NotAllowed(Status::Superseded)),
         Order::Replay { .. } | Order::Cancel | Order::Resolve => None,
     }
@@ -31,6 +32,7 @@ pub(super) struct Replay<'a> {
     pub(super) sent_key: Option<IdempotencyKey>,
     pub(super) revision: Revision,
     pub(super) deadline: Timestamp,
+    pub(super) course: Course,
 }
 
 /// What a replay at `now` changes. `span` is how far the deadline lay from acceptance: a deadline that has passed is moved by it.
@@ -41,13 +43,16 @@ pub(super) fn replay<'a>(
     span: Duration,
     now: Timestamp,
 ) -> Replay<'a> {
-    let changes = request.is_some() || key == KeyWish::New;
-    let revision = if changes { Revision::new(call.revision.get().saturating_add(1)) } else { call.revision };
+    let revision = Revision::new(call.revision.get().saturating_add(1));
     Replay {
         request: request.unwrap_or(&call.request),
         sent_key: match key {
             KeyWish::Same => call.sent_key.clone(),
             KeyWish::New => Some(call.idempotency_key.renewed(revision)),
+        },
+        course: match key {
+            KeyWish::Same => call.course.replayed(),
+            KeyWish::New => Course::default(),
         },
         revision,
         deadline: if call.deadline > now { call.deadline } else { now.plus(span) },

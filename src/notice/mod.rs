@@ -4,10 +4,12 @@
 //! is superseded, and every outcome of a call with a callback, is kept in the ledger's outbox until it was told.
 
 pub mod document;
+pub mod endpoint;
 pub mod events;
 pub mod outbox;
 pub mod rejection;
 
 pub use document::Link;
+pub use endpoint::EndpointEvent;
 pub use events::Events;
 pub use outbox::Outbox;

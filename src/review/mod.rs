@@ -3,15 +3,17 @@
 //! Every action is guarded by the call's state and logged in the ledger; the API, the console, the command line and the queue
 //! `<prefix>.replay` ([`queue`]) all come through here.
 
+mod erase;
+mod holds;
 pub mod queue;
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::call::{Call, Event, State, Ticket};
+use crate::call::Call;
 use crate::delay::{Delay, Departure};
-use crate::ledger::{Acted, Ledger, LedgerError, OperatorAction};
+use crate::ledger::{Acted, Ledger, LedgerError, OperatorAction, Settled, Settlement};
 use crate::notice::Events;
 
 /// Carries out what operators ask for. Cheap to clone.
@@ -48,28 +50,28 @@ impl Desk {
         Ok(acted)
     }
 
+    /// Settles a call by a third party's word; durable when it returns.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: whether it was settled is unknown.
+    pub async fn settle(&self, settlement: &Settlement) -> Result<Settled, LedgerError> {
+        let settled = self.ledger.settle(settlement).await?;
+        if let Settled::Changed(call) = &settled {
+            tracing::info!(call.id = %call.id, endpoint = %call.endpoint, report = %settlement.report, "a third party settled a call by itself");
+            self.follow_up(call);
+        }
+        Ok(settled)
+    }
+
     fn follow_up(&self, call: &Call) {
-        match &call.state {
-            State::Scheduled { due_at, .. } => self.see_off(
-                call,
-                Departure {
-                    ticket: Ticket { call: call.id, attempt: call.attempts_made.next() },
-                    endpoint: call.endpoint.clone(),
-                    wait: due_at.since(call.updated_at),
-                    wake_at: *due_at,
-                },
-            ),
-            State::Running(_)
-            | State::Review { .. }
-            | State::Succeeded { .. }
-            | State::Resolved { .. }
-            | State::Cancelled { .. }
-            | State::Superseded { .. } => self.events.tell(Event::of(call)),
+        match Departure::of(call) {
+            Some(departure) => self.see_off(departure),
+            None => self.events.tell(call),
         }
     }
 
-    fn see_off(&self, call: &Call, departure: Departure) {
-        let (delay, id) = (Arc::clone(&self.delay), call.id);
+    fn see_off(&self, departure: Departure) {
+        let (delay, id) = (Arc::clone(&self.delay), departure.ticket.call);
         self.tasks.spawn(async move {
             if let Err(error) = delay.depart(vec![departure]).await {
                 tracing::debug!(call.id = %id, %error, "a replayed call's ticket could not be published; the sweeper will find the call");

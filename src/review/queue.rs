@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Desk;
 use crate::broker::{Broker, Delivery, Published};
 use crate::call::CallId;
+use crate::document::{self, DocumentError, Object};
 use crate::ledger::{Acted, OperatorAction, Order};
 use crate::limits::{LANE_PREFETCH, RECONNECT_PAUSE_MAX};
 use crate::notice::rejection::{Rejection, rejected_message};
@@ -22,18 +22,31 @@ pub struct ReplayQueue {
     pub broker: Arc<Broker>,
 }
 
-/// What a message must hold; an event document of `<prefix>.review` does.
-#[derive(Deserialize)]
+/// What a message must hold; an event document of `<prefix>.review` does, so what else it holds is nobody's fault.
 struct ReplayRequest {
-    call: String,
-    #[serde(default)]
+    call: CallId,
     note: String,
+}
+
+impl ReplayRequest {
+    fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
+        document::read(bytes, |raw, _, faults| {
+            let mut object = Object::open(raw, String::new(), faults)?;
+            object.required("call", faults);
+            let call = object.name("call", faults, |text| {
+                CallId::parse(text).ok_or("must be a call's id, as in {\"call\":\"<id>\"}")
+            });
+            let note =
+                object.name("note", faults, |text| Ok::<_, String>(text.chars().take(1_000).collect()));
+            Some(Self { call: call?, note: note.unwrap_or_default() })
+        })
+    }
 }
 
 /// What is to happen to a message.
 enum Handled {
     Done,
-    Rejected(&'static str, String),
+    Rejected(Rejection),
     /// The ledger is away.
     Later,
 }
@@ -62,7 +75,7 @@ impl ReplayQueue {
         loop {
             let done = match self.handle(&delivery).await {
                 Handled::Done => true,
-                Handled::Rejected(code, detail) => self.reject(&delivery, code, detail).await,
+                Handled::Rejected(rejection) => self.reject(&delivery, &rejection).await,
                 Handled::Later => false,
             };
             if done {
@@ -74,26 +87,15 @@ impl ReplayQueue {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Handled {
-        let request: ReplayRequest = match serde_json::from_slice(&delivery.body) {
+        let ReplayRequest { call, note } = match ReplayRequest::read(&delivery.body) {
             Ok(request) => request,
-            Err(error) => {
-                return Handled::Rejected(
-                    "malformed_json",
-                    format!("a replay request is {{\"call\":\"<id>\"}}: {error}"),
-                );
-            }
-        };
-        let Some(call) = CallId::parse(&request.call) else {
-            return Handled::Rejected(
-                "invalid_value",
-                format!("call is {:?}; it must be a call's id", request.call),
-            );
+            Err(error) => return Handled::Rejected(Rejection::new(error.code(), error.detail())),
         };
         let actor = delivery.user_id().or_else(|| delivery.app_id()).unwrap_or("anonymous");
         let action = OperatorAction {
             call,
             actor: format!("{actor} via {}", delivery.routing_key),
-            note: request.note.chars().take(1_000).collect(),
+            note,
             if_revision: None,
             order: Order::Replay { request: None, new_key: false },
         };
@@ -104,7 +106,13 @@ impl ReplayQueue {
             }
             // No revision was asked for, so none can be outdated.
             Ok(Acted::Done(_) | Acted::Outdated(_)) => Handled::Done,
-            Ok(Acted::Unknown) => Handled::Rejected("unknown_call", format!("there is no call {call}")),
+            Ok(Acted::BodyErased(at)) => {
+                tracing::info!(call.id = %call, %at, "a replay request was passed over: the call's bodies were erased");
+                Handled::Done
+            }
+            Ok(Acted::Unknown) => {
+                Handled::Rejected(Rejection::new("unknown_call", format!("there is no call {call}")))
+            }
             Err(error) => {
                 tracing::debug!(call.id = %call, %error, "a replay request waits for the ledger");
                 Handled::Later
@@ -112,12 +120,8 @@ impl ReplayQueue {
         }
     }
 
-    async fn reject(&self, delivery: &Delivery, code: &'static str, detail: String) -> bool {
-        let message = rejected_message(
-            &self.broker.topology().names.rejected(),
-            delivery,
-            &Rejection::new(code, detail),
-        );
+    async fn reject(&self, delivery: &Delivery, rejection: &Rejection) -> bool {
+        let message = rejected_message(&self.broker.topology().names.rejected(), delivery, rejection);
         let outcomes = self.broker.publish(vec![message]).await;
         matches!(outcomes.first(), Some(Published::Confirmed))
     }

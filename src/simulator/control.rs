@@ -14,8 +14,8 @@ use crate::call::request::{REDACTED, is_secret_header};
 use super::body::AnswerBody;
 use super::journal::Arrival;
 use super::received::SeenRequest;
-use super::script::{Script, ScriptFault};
 use super::stage::Stage;
+use crate::script::{Script, ScriptFault};
 
 /// Where the interface begins.
 pub(super) const PREFIX: &str = "/_simulator/";

@@ -1,22 +1,15 @@
 //! A third party that misbehaves on command: for the demo, tests, the bench, and for users who want to see their rules at work.
 //!
-//! What it does with a request is said by the request's path ([`path`]) or by a script ([`script`]), chosen by a pure function
-//! ([`behaviour`]) with chance that depends on the seed alone ([`dice`]), and written into a journal ([`journal`]) that can be
+//! What it does with a request is said by the request's path or by a [`Script`], and written into a journal ([`journal`]) that can be
 //! asked over HTTP below `/_simulator/` or, in the same process, through [`Simulator`]. `docs/simulator.md` is the manual.
 //!
 //! Invariants: it logs nothing per request; what a request does (takes effect or not) is decided and written down in one step
 //! at its arrival, so that two arrivals of one key never both count as the first.
 
-pub mod behaviour;
 mod body;
 mod control;
-pub mod dice;
-mod draft;
 pub mod journal;
-pub mod latency;
-pub mod path;
 mod received;
-pub mod script;
 mod server;
 mod stage;
 mod wire;
@@ -31,9 +24,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::script::{Script, ScriptFault};
 pub use journal::{Arrival, Summary};
 pub use received::SeenRequest;
-pub use script::{Script, ScriptFault};
 use stage::Stage;
 
 /// How a simulator is set up.

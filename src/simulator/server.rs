@@ -21,11 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::behaviour::{Act, Reply, ReplyBody};
 use super::body::AnswerBody;
 use super::received::Received;
 use super::stage::Stage;
 use super::{control, wire};
+use crate::script::behaviour::{Act, Reply, ReplyBody};
 
 /// Most connections at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 10_000;

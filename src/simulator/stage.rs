@@ -1,6 +1,5 @@
 //! What all connections share: the script, the journal, and the step from a request to a reaction.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,12 +10,12 @@ use hyper::body::Incoming;
 
 use crate::clock::{Timestamp, monotonic};
 
-use super::behaviour::{Act, Behaviour, Circumstances, Reaction, react};
-use super::dice::Dice;
-use super::draft::unavailable;
 use super::journal::{Arrival, Journal, Place, Summary};
 use super::received::{Received, SeenRequest};
-use super::{Script, SimulatorConfig, path};
+use super::{Script, SimulatorConfig};
+use crate::script::behaviour::{Act, Circumstances, Reaction, react};
+use crate::script::dice::Dice;
+use crate::script::draft::unavailable;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -66,12 +65,7 @@ impl Stage {
     pub(super) fn react(&self, received: &Arc<Received>) -> (Reaction, Place) {
         let (method, uri) = (received.method(), received.uri());
         let script = self.script();
-        let behaviour: Cow<'_, Behaviour> = match script.rule_for(method, uri.path()) {
-            Some(behaviour) => Cow::Borrowed(behaviour),
-            None => {
-                Cow::Owned(path::parse(uri.path(), uri.query()).unwrap_or_else(|s| Behaviour::refusing(&s)))
-            }
-        };
+        let behaviour = script.behaviour(method, uri.path(), uri.query());
         let mut state = self.state();
         let standing = state.journal.arrive(received.key(), uri.path(), monotonic());
         let by_command = state.down_until.is_some_and(|until| standing.elapsed < until);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::behaviour::{Act, Place};
+use crate::script::behaviour::{Act, Place};
 
 /// The good answer that is sent in part or slowly.
 const HEAD: &[u8] =

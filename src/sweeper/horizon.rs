@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Sweeper;
 use crate::call::WorkerName;
 use crate::clock::Timestamp;
-use crate::endpoint::{Endpoint, LaneName, Registry};
+use crate::endpoint::{Endpoint, Endpoints, LaneName};
 use crate::ledger::{LaneReport, LedgerError};
 
 /// A worker that has not reported for this long is gone, and with it what it held: RabbitMQ has given that to another.
@@ -23,11 +23,16 @@ pub struct Horizon {
 }
 
 impl Horizon {
+    /// What was seen of a lane says nothing any more.
+    pub(super) fn unsettle(&mut self, lane: &LaneName) {
+        self.drained.insert(lane.clone(), false);
+    }
+
     /// The time before which no ticket of this endpoint is on its way any more; `None`: any that is overdue is lost.
     pub(super) async fn reached(
         &mut self,
         endpoint: &Endpoint,
-        registry: &Registry,
+        registry: &Endpoints,
         sweeper: &Sweeper,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LedgerError> {
@@ -48,7 +53,7 @@ impl Horizon {
 
 fn reached(
     endpoint: &Endpoint,
-    registry: &Registry,
+    registry: &Endpoints,
     reports: &[(WorkerName, LaneReport)],
     drained: bool,
     now: Timestamp,
@@ -77,24 +82,22 @@ fn reached(
 mod tests {
     use super::*;
     use crate::call::EndpointName;
-    use crate::endpoint::{BaseUrl, Ladder, OnAmbiguous, Timeouts};
+    use crate::endpoint::{BaseUrl, Ladder, Timeouts};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_micros(seconds * 1_000_000)
     }
 
-    fn registry() -> Registry {
+    fn registry() -> Endpoints {
         let second = Duration::from_secs(1);
-        Registry::new(["a", "b"].map(|name| Endpoint {
-            name: EndpointName::parse(name).unwrap(),
-            base_url: BaseUrl::parse("http://127.0.0.1:1").unwrap(),
-            ladder: Ladder::parse(&["1s"]).unwrap(),
-            timeouts: Timeouts::new(second, second, second, None).unwrap(),
-            concurrency: 1,
-            on_ambiguous: OnAmbiguous::Retry,
-            idempotency_header: http::HeaderName::from_static("idempotency-key"),
-            headers: Vec::new(),
+        Endpoints::new(["a", "b"].map(|name| Endpoint {
             lane: EndpointName::parse("shared").unwrap(),
+            ..Endpoint::plain(
+                EndpointName::parse(name).unwrap(),
+                BaseUrl::parse("http://127.0.0.1:1").unwrap(),
+                Ladder::parse(&["1s"]).unwrap(),
+                Timeouts::new(second, second, second, None).unwrap(),
+            )
         }))
     }
 

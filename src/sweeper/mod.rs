@@ -3,6 +3,7 @@
 //! Constant work, idempotent, any number side by side: what two sweepers find, only one of them carries out, because the ledger
 //! guards each step. It never doubles a backlog that is merely waiting in its lane: [`horizon`] says how far a lane has been worked off.
 
+pub mod held;
 pub mod horizon;
 
 use std::sync::Arc;
@@ -11,17 +12,20 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{
-    Attempt, Call, EndpointName, ErrorKind, Event, Outcome, ReviewReason, State, Ticket, Verdict,
+    Attempt, Call, Claim, Course, EndpointName, ErrorKind, Outcome, ReviewReason, Ruling, State, Ticket,
+    Trigger, Verdict,
 };
 use crate::clock::Timestamp;
 use crate::delay::{Bundle, Delay, Departure, Receipt};
 use crate::endpoint::{Endpoint, Registry};
+use crate::gate::Hold;
 use crate::ledger::{Ledger, LedgerError, Next, Record, Recorded, SetAside, Waiting, claim_of};
 use crate::limits::SWEEP_BATCH;
 use crate::notice::Events;
-use crate::policy::{Standing, next_step};
+use crate::policy::{Decision, Finding, Reach, Standing, next_after_query, next_step};
 use crate::telemetry::Metrics;
-use crate::worker::{Worker, attempt::next_of};
+use crate::worker::{Worker, close::next_of};
+use held::Held;
 use horizon::Horizon;
 
 /// How often to look whether the broker is away, and for due calls while it is.
@@ -57,9 +61,9 @@ pub struct Sweeper {
 impl Sweeper {
     /// Sweeps until stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut horizon = Horizon::default();
+        let (mut horizon, mut held) = (Horizon::default(), Held::default());
         loop {
-            if let Err(error) = self.sweep(&mut horizon).await {
+            if let Err(error) = self.sweep(&mut horizon, &mut held).await {
                 tracing::debug!(%error, "a sweep ended early; the next one goes on");
             }
             tokio::select! {
@@ -87,19 +91,28 @@ impl Sweeper {
         }
     }
 
-    async fn sweep(&self, horizon: &mut Horizon) -> Result<(), LedgerError> {
+    async fn sweep(&self, horizon: &mut Horizon, held: &mut Held) -> Result<(), LedgerError> {
         self.close_lost_attempts().await?;
+        held.look(&*self.ledger, self.config.grace).await?;
         let now = self.ledger.now().await?;
         let overdue = now.minus(self.config.grace);
+        let registry = self.registry.snapshot();
         for endpoint in self.ledger.waiting_endpoints().await? {
-            let Some(known) = self.registry.get(&endpoint) else {
+            let Some(known) = registry.get(&endpoint).cloned() else {
                 self.set_aside_unroutable(&endpoint, overdue).await?;
                 continue;
             };
+            if held.is_held(&endpoint) {
+                horizon.unsettle(&known.lane);
+                if held.is_time_for_deadlines(&endpoint) {
+                    self.set_expired_aside(&endpoint).await?;
+                }
+                continue;
+            }
             if self.delay.is_away() {
                 continue;
             }
-            let reached = horizon.reached(known, &self.registry, self, now).await?;
+            let reached = horizon.reached(&known, &registry, self, now).await?;
             let lost_before =
                 reached.map_or(overdue, |reached| overdue.min(reached.minus(self.config.grace)));
             self.rescue(&endpoint, lost_before).await?;
@@ -107,15 +120,22 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Deadlines hold while an endpoint is held. A page at a time: the next look takes the next.
+    async fn set_expired_aside(&self, endpoint: &EndpointName) -> Result<(), LedgerError> {
+        let expired = self.ledger.expired(endpoint, SWEEP_BATCH).await?;
+        self.set_aside(&expired, ReviewReason::Expired, "expired").await
+    }
+
     /// Closes attempts whose lease ran out: nobody knows what became of them.
     async fn close_lost_attempts(&self) -> Result<(), LedgerError> {
         loop {
             let calls = self.ledger.expired_leases(SWEEP_BATCH).await?;
-            let now = self.ledger.now().await?;
-            let records: Vec<Record> = calls.iter().filter_map(|call| self.lost_attempt(call, now)).collect();
-            if records.is_empty() {
+            if calls.is_empty() {
                 return Ok(());
             }
+            let (now, holds) = self.ledger.holds().await?;
+            let records: Vec<Record> =
+                calls.iter().filter_map(|call| self.lost_attempt(call, now, &holds)).collect();
             let recorded = self.ledger.record(&records).await?;
             self.follow_up(&calls, recorded).await;
             if calls.len() < SWEEP_BATCH {
@@ -124,27 +144,32 @@ impl Sweeper {
         }
     }
 
-    fn lost_attempt(&self, call: &Call, now: Timestamp) -> Option<Record> {
+    fn lost_attempt(&self, call: &Call, now: Timestamp, holds: &[Hold]) -> Option<Record> {
         let claim = claim_of(call)?;
-        let next = match self.registry.get(&call.endpoint) {
-            Some(endpoint) => after_lost_worker(call, endpoint, now),
-            None => Next::Review(ReviewReason::Unroutable),
+        let (next, course) = match self.registry.get(&call.endpoint) {
+            Some(endpoint) => {
+                let hold = holds.iter().find(|hold| hold.endpoint == call.endpoint);
+                let parked = hold.and_then(|hold| hold.parked(now));
+                after_lost_worker(call, claim, &endpoint, now, parked)
+            }
+            None => (Next::Review(ReviewReason::Unroutable), call.course.clone()),
         };
         let detail = format!("worker {} did not come back before its lease ended", claim.worker);
         let attempt = Attempt {
             number: claim.attempt,
             claim: claim.number,
             trigger: claim.trigger,
-            provider: None,
+            choice: None,
+            ruling: Ruling::default(),
             worker: claim.worker.clone(),
             started_at: claim.started_at,
             duration: now.since(claim.started_at),
-            verdict: Verdict::Ambiguous,
+            verdict: verdict_of_lost(claim.trigger),
             request: None,
             outcome: Outcome::Failed { kind: ErrorKind::WorkerLost, detail },
             late: None,
         };
-        Some(Record { call: call.id, attempt, next })
+        Some(Record { call: call.id, attempt: Arc::new(attempt), next, course })
     }
 
     async fn follow_up(&self, calls: &[Call], recorded: Vec<Recorded>) {
@@ -160,7 +185,7 @@ impl Sweeper {
                     let wait = wake_at.min(*due_at).since(Timestamp::now());
                     departures.push(Departure { ticket, endpoint: call.endpoint.clone(), wait, wake_at });
                 }
-                _ => self.events.tell(Event::of(&Call { state, ..call.clone() })),
+                _ => self.events.tell(&Call { state, ..call.clone() }),
             }
         }
         self.metrics.rescued("worker_lost", closed);
@@ -212,16 +237,16 @@ impl Sweeper {
         let moved: Vec<Call> = self.ledger.set_aside(&orders).await?.into_iter().flatten().collect();
         self.metrics.rescued(counted, moved.len());
         for call in &moved {
-            self.events.tell(Event::of(call));
+            self.events.tell(call);
         }
         Ok(())
     }
 
     async fn hand_over(&self, worker: &Arc<Worker>) -> Result<(), LedgerError> {
         let now = self.ledger.now().await?;
-        for endpoint in self.registry.iter() {
-            let free = worker.slots().free(&endpoint.name).min(SWEEP_BATCH);
-            if free == 0 {
+        for endpoint in self.registry.snapshot().iter() {
+            let free = worker.slots().free(endpoint).min(SWEEP_BATCH);
+            if free == 0 || worker.gates().is_shut(&endpoint.name) {
                 continue;
             }
             let due = self.ledger.waiting(&endpoint.name, None, now, free).await?;
@@ -236,7 +261,8 @@ impl Sweeper {
                 wake_at: None,
                 receipt: Receipt::none(),
             };
-            Arc::clone(worker).take_bundle(bundle).await;
+            // One endpoint whose slots were taken meanwhile must not keep the others waiting.
+            worker.take_up(bundle);
         }
         Ok(())
     }
@@ -252,10 +278,44 @@ impl Sweeper {
     }
 }
 
-fn after_lost_worker(call: &Call, endpoint: &Endpoint, now: Timestamp) -> Next {
-    let standing =
-        Standing { rung: call.rung, deadline: call.deadline, retry_after: None, worker_lost: true };
-    next_of(next_step(Verdict::Ambiguous, &standing, &endpoint.ladder, endpoint.on_ambiguous, now))
+/// What follows when nobody knows what became of an attempt: whether its request left, or what its query found.
+fn after_lost_worker(
+    call: &Call,
+    claim: &Claim,
+    endpoint: &Endpoint,
+    now: Timestamp,
+    parked: Option<Duration>,
+) -> (Next, Course) {
+    let standing = Standing {
+        now,
+        rung: call.rung,
+        deadline: call.deadline,
+        course: &call.course,
+        started_at: claim.started_at,
+        reach: Reach::Maybe,
+        retry_after: None,
+        parked,
+        worker_lost: true,
+        provider: None,
+        has_alternative: false,
+        draw: rand::random(),
+    };
+    let Decision { step, course } = match claim.trigger {
+        Trigger::Confirm => next_after_query(Finding::Unknown, &standing, endpoint),
+        Trigger::First | Trigger::Ladder | Trigger::Replay | Trigger::Recovery => {
+            next_step(verdict_of_lost(claim.trigger), &standing, endpoint)
+        }
+    };
+    (next_of(step, call.rung), course)
+}
+
+/// What an attempt comes to whose worker was lost. A query changes nothing at the third party, so there is nothing to doubt: it found
+/// nothing out, as any query without an answer.
+const fn verdict_of_lost(trigger: Trigger) -> Verdict {
+    match trigger {
+        Trigger::Confirm => Verdict::Pending,
+        Trigger::First | Trigger::Ladder | Trigger::Replay | Trigger::Recovery => Verdict::Ambiguous,
+    }
 }
 
 fn due_now(ticket: Ticket, endpoint: &EndpointName) -> Departure {

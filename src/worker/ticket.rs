@@ -4,44 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-
-use super::{Slot, Worker};
-use crate::call::{Call, EndpointName, Event, ReviewReason, Ticket};
+use super::gates::Passage;
+use super::{Class, Slot, Worker};
+use crate::call::{Call, EndpointName, ReviewReason, Ticket};
 use crate::clock::{Timestamp, monotonic};
 use crate::delay::{Bundle, Departure, Receipt};
-use crate::endpoint::{Endpoint, LaneName};
+use crate::endpoint::Endpoint;
 use crate::ledger::{ClaimWish, Claimed, SetAside, claim_of};
 use crate::limits::RECONNECT_PAUSE_MAX;
-
-/// Takes bundles from a lane until the worker drains. Bundles are handled side by side: one that waits for slots of its endpoint
-/// does not hold up those behind it, as far as the prefetch reaches.
-pub(super) async fn run_lane(worker: Arc<Worker>, lane: LaneName) {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        match worker.tools.delay.open(&lane).await {
-            Ok(bundles) => take_all(&worker, bundles).await,
-            Err(error) => tracing::warn!(lane = %lane, %error, "a lane cannot be consumed; trying again"),
-        }
-        tokio::select! {
-            biased;
-            () = worker.claiming.cancelled() => return,
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_PAUSE_MAX),
-        }
-    }
-}
-
-async fn take_all(worker: &Arc<Worker>, mut bundles: mpsc::Receiver<Bundle>) {
-    loop {
-        let bundle = tokio::select! {
-            biased;
-            () = worker.claiming.cancelled() => return,
-            bundle = bundles.recv() => bundle,
-        };
-        let Some(bundle) = bundle else { return };
-        worker.taking.spawn(Arc::clone(worker).take_bundle(bundle));
-    }
-}
 
 /// A receipt that is acknowledged when the last of its tickets is settled.
 struct Countdown {
@@ -76,15 +46,22 @@ impl Worker {
             self.tools.metrics.claim("stale");
             return receipt.acknowledge().await;
         };
-        let Some(endpoint) = self.tools.registry.get(&endpoint).cloned() else {
+        let Some(endpoint) = self.tools.registry.get(&endpoint) else {
             self.set_aside_unroutable(tickets).await;
             return receipt.acknowledge().await;
         };
         let held = wake_at.map(|wake_at| self.progress.hold(&endpoint.name, wake_at));
         let countdown = Countdown::new(tickets.len(), wake_at, receipt);
-        for ticket in tickets {
-            // Without a slot the worker is stopping: the bundle comes again elsewhere.
-            let Some(slot) = self.slot(&endpoint.name).await else { return };
+        for (position, ticket) in tickets.iter().copied().enumerate() {
+            let slot = match self.slot_unless_shut(&endpoint, Class::of(ticket)).await {
+                Ok(slot) => slot,
+                Err(Passage::Shut) => {
+                    self.put_off(&endpoint, &tickets[position..], &countdown).await;
+                    break;
+                }
+                // The worker is stopping: the bundle comes again elsewhere.
+                Err(Passage::Stopping | Passage::Open) => return,
+            };
             let (worker, endpoint, countdown) =
                 (Arc::clone(&self), Arc::clone(&endpoint), Arc::clone(&countdown));
             self.attempts.spawn(async move { worker.take_ticket(ticket, &endpoint, slot, &countdown).await });
@@ -92,7 +69,30 @@ impl Worker {
         drop(held);
     }
 
-    async fn take_ticket(&self, ticket: Ticket, endpoint: &Endpoint, slot: Slot, countdown: &Countdown) {
+    /// Tickets of a held endpoint travel on. Where the ledger is away nothing is settled, and they come again.
+    async fn put_off(&self, endpoint: &Endpoint, tickets: &[Ticket], countdown: &Countdown) {
+        match self.postpone(&endpoint.name, tickets).await {
+            Ok(()) => {
+                for _ in tickets {
+                    countdown.settled().await;
+                }
+            }
+            Err(error) => tracing::debug!(endpoint = %endpoint.name, %error, "tickets could not be put off"),
+        }
+    }
+
+    async fn take_ticket(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        endpoint: &Endpoint,
+        slot: Slot,
+        countdown: &Countdown,
+    ) {
+        match self.pass(endpoint).await {
+            Passage::Open => {}
+            Passage::Shut => return self.put_off(endpoint, &[ticket], countdown).await,
+            Passage::Stopping => return,
+        }
         // Not settled when the worker stops before the ledger answers: the ticket then comes again elsewhere.
         let Some((claimed, taken_at)) = self.claim(ticket, endpoint).await else { return };
         match claimed {
@@ -100,7 +100,7 @@ impl Worker {
                 self.tools.metrics.claim("won");
                 self.note_lateness(&call, countdown);
                 countdown.settled().await;
-                self.attempt(*call, endpoint, slot, taken_at).await;
+                self.attempt(call, endpoint, slot, taken_at).await;
                 return;
             }
             Claimed::Early(remaining) => {
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     /// Claims, through any absence of the ledger, until the worker drains; also answers a moment before the lease began.
-    async fn claim(&self, ticket: Ticket, endpoint: &Endpoint) -> Option<(Claimed, Instant)> {
+    pub(super) async fn claim(&self, ticket: Ticket, endpoint: &Endpoint) -> Option<(Claimed, Instant)> {
         let mut pause = Duration::from_millis(100);
         loop {
             let taken_at = monotonic();
@@ -178,7 +178,7 @@ impl Worker {
         match self.tools.ledger.ledger().set_aside(&orders).await {
             Ok(calls) => {
                 for call in calls.into_iter().flatten() {
-                    self.tools.events.tell(Event::of(&call));
+                    self.tools.events.tell(&call);
                 }
             }
             // The sweeper meets them again.

@@ -225,7 +225,7 @@ async fn consuming_resumes_within_five_seconds_after_the_queue_was_deleted() {
     let mut deliveries = consume(&test);
     publish(&test, &["a"]).await;
     next(&mut deliveries).await.ack();
-    let mut gone = test.broker.topology().clone();
+    let mut gone = redial::broker::Topology::clone(&test.broker.topology());
     gone.exchanges.clear();
     gone.queues.retain(|queue| queue.name == test.names().replay());
     test.broker.admin().delete(&gone).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_queue_that_was_replaced_in_a_moment_is_consumed_again() {
     let mut deliveries = test.broker.consume(&test.names().replay(), 1);
     publish(&test, &["old"]).await;
     next(&mut deliveries).await.ack();
-    let mut replaced = test.broker.topology().clone();
+    let mut replaced = redial::broker::Topology::clone(&test.broker.topology());
     replaced.exchanges.clear();
     replaced.bindings.clear();
     replaced.queues.retain(|queue| queue.name == test.names().replay());
@@ -264,7 +264,7 @@ async fn a_queue_that_was_replaced_in_a_moment_is_consumed_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exchange_that_was_deleted_is_declared_again() {
     let test = start().await;
-    let mut gone = test.broker.topology().clone();
+    let mut gone = redial::broker::Topology::clone(&test.broker.topology());
     gone.queues.clear();
     test.broker.admin().delete(&gone).await.unwrap();
     let ticket = || Message::json(test.names().delay(), "1s.sms", b"{}".to_vec());

@@ -58,7 +58,7 @@ lease = "30s"
 [endpoints.partner]
 lease = "30s"
 headers = { Host = "x", authorization = "Bearer ${TOKEN}" }
-rules = []
+rules = [{ when = "status == 200 && bdy.code == 0", verdict = "fine" }, { when = "true" }]
 "#;
     assert_eq!(
         faults(text, &[("REDIAL_LOG__LEVEL", "loud"), ("REDIAL_SWEEPER__EVRY", "1s")]),
@@ -84,7 +84,9 @@ rules = []
             "redial.toml:22:9: endpoints.partner.lease: lease must be longer than the overall timeout by at least 1s: a lease that runs out in the middle of an attempt lets a second one begin",
             "redial.toml:23:20: endpoints.partner.headers.Host: must not be set: host belongs to the connection",
             "redial.toml:23:41: endpoints.partner.headers.authorization: the environment variable TOKEN is not set",
-            "redial.toml:24:1: endpoints.partner.rules: is not available in this version",
+            "redial.toml:24:19: endpoints.partner.rules[0].when: column 18 of the expression: \"bdy\" is nothing that a rule knows; there are status, headers, body, error, elapsed_ms",
+            "redial.toml:24:63: endpoints.partner.rules[0].verdict: \"fine\" is not understood",
+            "redial.toml:24:73: endpoints.partner.rules[1].verdict: is missing",
             "environment variable REDIAL_LOG__LEVEL: log.level: \"loud\" is not understood",
             "environment variable REDIAL_SWEEPER__EVRY: sweeper.evry: unknown key; did you mean \"every\"?",
         ]
@@ -133,7 +135,7 @@ fn the_environment_lies_over_the_file_and_the_file_over_the_defaults() {
     let names: Vec<_> = settings.endpoints.iter().map(|endpoint| endpoint.name.as_str().to_owned()).collect();
     assert_eq!(names, ["new-one", "pay-pal", "sms"]);
     let endpoints: Vec<_> = settings.endpoints.iter().collect();
-    assert_eq!(endpoints[1].base_url.as_str(), "http://b/api");
+    assert_eq!(endpoints[1].destination.base_url().unwrap().as_str(), "http://b/api");
     assert_eq!(endpoints[1].timeouts.connect(), seconds(1));
     assert_eq!(endpoints[2].ladder.delays(), [5, 600, 600].map(seconds));
     let timeouts = endpoints[2].timeouts;
@@ -161,7 +163,10 @@ fn the_defaults_are_those_of_the_design() {
     assert!(settings.tokens.is_empty() && settings.worker.name.is_none());
     let sms = settings.endpoints.iter().next().unwrap();
     assert_eq!(sms.ladder.delays(), [10, 30, 120, 600, 1_800, 3_600, 7_200, 21_600, 43_200].map(seconds));
-    assert_eq!((sms.concurrency, sms.on_ambiguous, sms.lane.as_str()), (64, OnAmbiguous::Retry, "sms"));
+    assert_eq!(
+        (sms.concurrency, sms.judging.on_ambiguous, sms.lane.as_str()),
+        (64, OnAmbiguous::Retry, "sms")
+    );
     assert_eq!((sms.idempotency_header.as_str(), sms.headers.len()), ("idempotency-key", 0));
     let timeouts = sms.timeouts;
     assert_eq!(
@@ -298,6 +303,7 @@ fn secrets_that_lead_nowhere_stop_the_start() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_kind_of_bad_value_has_its_sentence() {
     for (lines, expected) in [
         ("[tokens.a]\nsha256 = 'xyz'\nroles = ['submit']\n", "tokens.a.sha256: \"xyz\" is not understood"),
@@ -326,8 +332,79 @@ fn every_kind_of_bad_value_has_its_sentence() {
             "[defaults]\nlease = '31s'\n[defaults.timeout]\noverall = '1m'\n",
             "defaults.lease: lease must be longer",
         ),
-        ("[defaults]\ntimeout = { overall = 'adaptive' }\n", "\"adaptive\" is not available in this version"),
-        ("[defaults]\non_ambiguous = 'confirm'\n", "\"confirm\" is not available in this version"),
+        (
+            "[defaults]\ntimeout = { overall = 'adaptive', floor = '6s' }\n",
+            "defaults.timeout.floor: is longer than the ceiling",
+        ),
+        ("[defaults]\ntimeout = { overall = 'fast' }\n", "defaults.timeout.overall: \"fast\" is no duration"),
+        ("[defaults]\nbreaker = 'on'\n", "defaults.breaker: is neither a breaker nor \"off\""),
+        ("[defaults]\nbreaker = 7\n", "defaults.breaker: is a number"),
+        ("[defaults]\nbreaker = { failure_rate = 0 }\n", "defaults.breaker.failure_rate: is 0"),
+        ("[defaults]\nbreaker = { open_for = '1ms' }\n", "defaults.breaker.open_for: \"1ms\" is too short"),
+        ("[defaults]\nrate_limit = '100'\n", "defaults.rate_limit: \"100\" is not understood"),
+        ("[defaults]\nrate_limit = '0/s'\n", "defaults.rate_limit: \"0/s\" is not understood"),
+        ("[defaults]\non_ambiguous = 'confirm'\n", "defaults.on_ambiguous: \"confirm\" has nothing to ask"),
+        (
+            "[defaults]\nrules = [{ when = 'status ==', verdict = 'success' }]\n",
+            "defaults.rules[0].when: column 10 of the expression",
+        ),
+        (
+            "[defaults]\nrules = [{ when = '''\nstatus == 200 &&\n  body.x.foo()''', verdict = 'success' }]\n",
+            "defaults.rules[0].when: line 2, column 13 of the expression: there is no function \"foo\"",
+        ),
+        (
+            "[defaults]\nrules = [{ when = 'true', verdict = 'success', answer = 'x' }]\n",
+            "defaults.rules[0].answer: unknown key",
+        ),
+        (
+            "[defaults.confirm]\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.confirm.path: is missing",
+        ),
+        ("[defaults.confirm]\npath = '/x'\n", "defaults.confirm: has no rules"),
+        (
+            "[defaults.confirm]\npath = '/{{ nothing }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.confirm.path: line 1 of the template: \"nothing\" is nothing that a template knows",
+        ),
+        (
+            "[defaults.confirm]\npath = '/x'\nrules = [{ when = 'true', answer = 'no' }]\n",
+            "defaults.confirm.rules[0].answer: \"no\" is not understood",
+        ),
+        (
+            "[defaults.confirm]\npath = '/x'\ntimes = 0\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.confirm.times: is 0",
+        ),
+        (
+            "[defaults.confirm]\npath = '/x'\nheaders = { Host = 'x' }\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.confirm.headers.Host: is no header",
+        ),
+        (
+            "[defaults.callback]\ncall = '{{ body.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.callback: has neither token nor signature",
+        ),
+        (
+            "[defaults.callback]\ntoken = { secret = 'sixteen bytes and more' }\ncall = '{{ tags.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.callback.call: line 1 of the template: \"tags\" is nothing",
+        ),
+        (
+            "[defaults.callback]\ntoken = { secret = 'short' }\ncall = '{{ body.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.callback.token.secret: is too short",
+        ),
+        (
+            "[defaults.callback]\ntoken = { secret = '${NONE}' }\ncall = '{{ body.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "the environment variable NONE is not set",
+        ),
+        (
+            "[defaults.callback]\nsignature = { header = 'x', secret = 'sixteen bytes and more', algorithm = 'md5' }\ncall = '{{ body.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.callback.signature.algorithm: \"md5\" is not understood",
+        ),
+        (
+            "[defaults.callback]\nby = 'order'\ntoken = { secret = 'sixteen bytes and more' }\ncall = '{{ body.id }}'\nrules = [{ when = 'true', answer = 'done' }]\n",
+            "defaults.callback.by: \"order\" is not understood",
+        ),
+        (
+            "[defaults.callback]\ntoken = { secret = 'sixteen bytes and more' }\ncall = '{{ body.id }}'\nrules = [{ when = 'status == 200', answer = 'done' }]\n",
+            "\"status\" is nothing that a rule knows; there are headers, body",
+        ),
         ("[defaults]\non_ambiguous = 'ask'\n", "defaults.on_ambiguous: \"ask\" is not understood"),
         (
             "[defaults]\nidempotency_header = 'Host'\n",
@@ -402,6 +479,19 @@ fn a_fault_of_the_defaults_is_reported_once_and_at_its_place() {
     let own =
         faults(&format!("[defaults]\nlease = \"40s\"\n{}", endpoint("timeout.overall = \"1m\"\n")), &[]);
     assert!(own[0].starts_with("redial.toml:5:19: endpoints.sms.timeout.overall: lease"), "{own:?}");
+}
+
+#[test]
+fn a_faulty_part_of_the_timeouts_hides_no_lease_that_is_too_short() {
+    let found = faults(
+        &endpoint("lease = \"10s\"\ntimeout = { overall = \"30s\", connect = \"0s\", read = \"1y\" }\n"),
+        &[],
+    );
+    for key in ["timeout.connect", "timeout.read", "lease: lease must be longer"] {
+        let named = found.iter().filter(|fault| fault.contains(&format!("endpoints.sms.{key}"))).count();
+        assert_eq!(named, 1, "{key} in {found:?}");
+    }
+    assert_eq!(found.len(), 3, "{found:?}");
 }
 
 #[test]

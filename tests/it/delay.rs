@@ -340,7 +340,7 @@ async fn a_tier_and_a_lane_that_were_deleted_are_declared_again() {
     delay.depart(vec![departure(ticket(), "sms", 100)]).await.unwrap();
     take(&mut lane, 1).await;
 
-    let mut gone = broker.broker.topology().clone();
+    let mut gone = redial::broker::Topology::clone(&broker.broker.topology());
     gone.exchanges.clear();
     gone.queues.retain(|queue| queue.name.ends_with(".delay.100ms") || queue.name.ends_with(".due.sms"));
     assert_eq!(gone.queues.len(), 2);

@@ -19,12 +19,19 @@ macro_rules! on_both_ledgers {
 }
 
 mod accepting;
+mod bulk;
 mod calls;
 mod claiming;
 mod constraints;
+mod erasing;
+mod holding;
+mod keeping;
 mod looking;
 mod operating;
 mod outbox;
 mod recording;
+mod reporting;
+mod reviewing;
 mod surroundings;
+mod tallies;
 mod waiting;

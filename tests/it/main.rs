@@ -3,12 +3,17 @@
 
 mod broker;
 mod config;
+mod console;
 mod delay;
+mod deploy;
 mod doors;
+mod fuzz;
 mod invoker;
 mod journey;
 mod ledger;
+mod reference;
 mod simulator;
 mod support;
 mod tidy;
 mod topology;
+mod vendors;

@@ -40,11 +40,18 @@ pub struct BenchArgs {
     /// Only submit, with the first attempt due in an hour, and look at the memory
     #[arg(long)]
     waiting: bool,
+    /// The third party is down for this long while all calls wait for it: what goes out meanwhile, and how it comes back
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", conflicts_with_all = ["waiting", "failures", "rate"])]
+    outage: Option<Duration>,
     /// RabbitMQ
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672", value_name = "URL")]
     broker: String,
     /// A PostgreSQL server on which databases may be created
-    #[arg(long, default_value = "postgres://postgres@127.0.0.1:5432/postgres", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable",
+        value_name = "URL"
+    )]
     database: String,
     /// Attempts in flight
     #[arg(long, default_value_t = 256, value_name = "N")]
@@ -54,8 +61,17 @@ pub struct BenchArgs {
     json: bool,
 }
 
+impl BenchArgs {
+    /// How many attempts of each call fail by themselves: an outage is fault enough.
+    const fn failures(&self) -> u32 {
+        if self.outage.is_some() { 0 } else { self.failures }
+    }
+}
+
 /// Without progress for this long, what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than an open breaker waits before a probe.
+const PROBE_PATIENCE: Duration = Duration::from_mins(1);
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -83,10 +99,18 @@ pub async fn run(args: BenchArgs) -> Outcome {
 async fn measure(args: &BenchArgs, stage: &Stage) -> anyhow::Result<Report> {
     let before = stage.usage();
     let began = monotonic();
+    if args.outage.is_some() {
+        stage.go_down().await?;
+    }
     let submitted = load::publish(args, stage.broker()).await?;
     let published_for = monotonic().saturating_duration_since(began);
     if submitted < args.calls {
         bail!("the broker confirmed only {submitted} of {} submissions", args.calls);
+    }
+    let mut up = None;
+    if let Some(lasting) = args.outage {
+        tokio::time::sleep(lasting.saturating_sub(monotonic().saturating_duration_since(began))).await;
+        up = Some(stage.go_up().await?);
     }
     if args.waiting {
         stage.wait_until_stored(args.calls).await?;
@@ -97,11 +121,15 @@ async fn measure(args: &BenchArgs, stage: &Stage) -> anyhow::Result<Report> {
     let used = stage.usage().since(&before);
     let journal = stage.journal().await?;
     let counters = stage.counters().await?;
-    Ok(Report::new(args, published_for, finished_for, used, &journal, &counters))
+    let report = Report::new(args, published_for, finished_for, used, &journal, &counters);
+    let Some(up) = up else { return Ok(report) };
+    Ok(report.with_outage(journal.outage(up), stage.rungs_used().await?))
 }
 
 /// Waits until every call has taken effect at the third party, or nothing moves any more.
 async fn wait_for_effects(args: &BenchArgs, stage: &Stage) -> anyhow::Result<()> {
+    let probe = if args.outage.is_some() { PROBE_PATIENCE } else { Duration::ZERO };
+    let patience = PATIENCE + args.delay * args.failures() + probe;
     let (mut effects, mut moved_at) = (0, monotonic());
     loop {
         let seen = stage.effects().await?;
@@ -111,7 +139,7 @@ async fn wait_for_effects(args: &BenchArgs, stage: &Stage) -> anyhow::Result<()>
         if seen > effects {
             (effects, moved_at) = (seen, monotonic());
         }
-        if monotonic().saturating_duration_since(moved_at) > PATIENCE + args.delay * args.failures {
+        if monotonic().saturating_duration_since(moved_at) > patience {
             return Ok(());
         }
         if std::io::stderr().is_terminal() {
@@ -126,11 +154,12 @@ fn configuration(args: &BenchArgs, prefix: &str, database: &str, third_party: &s
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"info\"\n[database]\nurl = {database:?}\n\
          [broker]\nurl = {:?}\nprefix = {prefix:?}\n\
-         [endpoints.bench]\nbase_url = {third_party:?}\nladder = [\"{} x{}\"]\nconcurrency = {}\n\
+         [endpoints.bench]\nbase_url = {third_party:?}\nladder = [\"{} x{}\"]\nconcurrency = {}\n{}\
          timeout = {{ connect = \"2s\", read = \"10s\", overall = \"10s\" }}\nlease = \"40s\"\n",
         args.broker,
         format_duration(args.delay),
-        args.failures.max(1) + 2,
+        args.failures().max(1) + 2,
         args.concurrency,
+        args.outage.map_or("", |_| "breaker = { failure_rate = 0.5 }\n"),
     )
 }

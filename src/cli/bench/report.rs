@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::BenchArgs;
-use super::journal::{Journal, quantile};
+use super::journal::{Journal, Outage, quantile};
 use super::stage::StageUsage;
 
 /// The figures of one run.
@@ -27,6 +27,8 @@ pub(super) struct Report {
     claim_batch: Option<f64>,
     record_batch: Option<f64>,
     bundle: Option<f64>,
+    /// What was seen of an outage, and how many calls it cost a rung.
+    outage: Option<(Outage, i64)>,
 }
 
 /// RabbitMQ's timers may fire this much early.
@@ -43,7 +45,7 @@ impl Report {
         counters: &str,
     ) -> Self {
         let calls = f64::from(args.calls);
-        let waited = args.delay * args.failures;
+        let waited = args.delay * args.failures();
         let lateness_us = journal.lateness_us(args.delay);
         let expected = if args.waiting { 0 } else { args.calls as usize };
         let mean = |name: &str, label: &str| mean_of(counters, name, label);
@@ -54,7 +56,11 @@ impl Report {
             completed_per_s: calls / finished.saturating_sub(waited).as_secs_f64(),
             requests: journal.requests(),
             lost: expected.saturating_sub(journal.succeeded()),
-            doubled: journal.surplus(args.failures as usize + 1),
+            // What fails in an outage comes again: only effects count there.
+            doubled: match args.outage {
+                Some(_) => journal.surplus_effects(),
+                None => journal.surplus(args.failures() as usize + 1),
+            },
             early: lateness_us.iter().filter(|late| **late < EARLY_US).count(),
             lateness_us,
             used,
@@ -67,16 +73,38 @@ impl Report {
             claim_batch: mean("redial_commit_batch_size", "kind=\"claim\""),
             record_batch: mean("redial_commit_batch_size", "kind=\"record\""),
             bundle: mean("redial_bundle_size", ""),
+            outage: None,
         }
     }
 
-    /// Whether nothing was lost, doubled or early.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.early == 0
+    /// The same with what was seen of an outage that cost so many calls a rung.
+    pub(super) fn with_outage(self, outage: Outage, rungs_lost: i64) -> Self {
+        Self { outage: Some((outage, rungs_lost)), ..self }
+    }
+
+    /// Whether nothing was lost, doubled or early, and no outage cost a rung.
+    pub(super) fn is_whole(&self) -> bool {
+        let kept = self.outage.as_ref().is_none_or(|(_, rungs_lost)| *rungs_lost == 0);
+        self.lost == 0 && self.doubled == 0 && self.early == 0 && kept
     }
 
     /// One JSON object.
     pub(super) fn json(&self) -> Value {
+        let mut document = self.figures();
+        if let Some((outage, rungs_lost)) = &self.outage {
+            document["outage"] = json!({
+                "requests_while_down": outage.requests_while_down,
+                "rungs_lost": rungs_lost,
+                "back_after_s": outage.back_after.map(|back| round(back.as_secs_f64())),
+                "requests_in_first_second": outage.first_second,
+                "requests_in_busiest_second": outage.busiest_second,
+                "drained_after_s": outage.drained_after.map(|drained| round(drained.as_secs_f64())),
+            });
+        }
+        document
+    }
+
+    fn figures(&self) -> Value {
         let per_call = |cpu_ms: u64| as_float(cpu_ms) / f64::from(self.calls);
         json!({
             "calls": self.calls,

@@ -66,7 +66,7 @@ impl Stage {
         let script = folder.file("third-party.toml");
         std::fs::write(
             &script,
-            format!("[[rules]]\npath = \"/\"\nfail_first = {}\nstatus = 503\n", args.failures),
+            format!("[[rules]]\npath = \"/\"\nfail_first = {}\nstatus = 503\n", args.failures()),
         )?;
         let third_party = Listening::start(
             &["simulate", "--listen", "127.0.0.1:0", "--keep-requests", "0", "--script", &script],
@@ -97,11 +97,40 @@ impl Stage {
         }
     }
 
+    /// Takes the third party down.
+    pub(super) async fn go_down(&self) -> anyhow::Result<()> {
+        self.command("down").await
+    }
+
+    /// Takes it up again; answers when that was, counted from its start.
+    pub(super) async fn go_up(&self) -> anyhow::Result<Duration> {
+        let elapsed_ms = self.summary().await?["elapsed_ms"].as_u64();
+        self.command("up").await?;
+        elapsed_ms.map(Duration::from_millis).context("the third party's summary has no clock")
+    }
+
+    async fn command(&self, name: &str) -> anyhow::Result<()> {
+        let url = format!("{}/_simulator/{name}", self.third_party.url);
+        self.client.post(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// How many calls have used a rung.
+    pub(super) async fn rungs_used(&self) -> anyhow::Result<i64> {
+        let mut connection = PgConnection::connect(&with_database(&self.server, &self.database)?).await?;
+        let used = sqlx::query_scalar("select count(*) from calls where rung > 0").fetch_one(&mut connection);
+        let used = used.await?;
+        connection.close().await?;
+        Ok(used)
+    }
+
     /// How many calls have taken effect at the third party.
     pub(super) async fn effects(&self) -> anyhow::Result<u64> {
-        let summary: Value =
-            self.ask(&format!("{}/_simulator/summary", self.third_party.url)).await?.json().await?;
-        summary["effects"].as_u64().context("the third party's summary has no effects")
+        self.summary().await?["effects"].as_u64().context("the third party's summary has no effects")
+    }
+
+    async fn summary(&self) -> anyhow::Result<Value> {
+        Ok(self.ask(&format!("{}/_simulator/summary", self.third_party.url)).await?.json().await?)
     }
 
     /// What the third party saw.
@@ -134,7 +163,7 @@ impl Stage {
     pub(super) async fn clear_away(self) {
         self.service.terminate().await;
         self.third_party.terminate().await;
-        if let Err(error) = self.broker.admin().delete(self.broker.topology()).await {
+        if let Err(error) = self.broker.admin().delete(&self.broker.topology()).await {
             eprintln!("the bench's queues could not be removed: {error}");
         }
         self.broker.close().await;

@@ -95,7 +95,8 @@ async fn play(
         );
     }
     let api = format!("http://{}", app.address().context("the API is always started")?);
-    println!("API          {api}/v1/calls  {api}/v1/stats  {api}/metrics");
+    println!("console      {api}/");
+    println!("API          {api}/v1/calls  {api}/v1/stats  {api}/docs  {api}/metrics");
     println!(
         "third party  {}  (down for 3 s in a moment, flaky, slow, and sometimes it refuses)",
         third_party.url()

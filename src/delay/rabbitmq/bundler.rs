@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::walk::Tiers;
@@ -34,15 +35,19 @@ impl Request {
 }
 
 /// Starts the bundler; it ends when the last sender is gone.
-pub(super) fn start(broker: Arc<Broker>, tiers: Tiers, metrics: Metrics) -> mpsc::Sender<Request> {
+pub(super) fn start(
+    broker: Arc<Broker>,
+    tiers: Arc<ArcSwap<Tiers>>,
+    metrics: Metrics,
+) -> mpsc::Sender<Request> {
     let (sender, requests) = mpsc::channel(PUBLISH_QUEUE);
-    tokio::spawn(run(broker, Arc::new(tiers), metrics, requests));
+    tokio::spawn(run(broker, tiers, metrics, requests));
     sender
 }
 
 async fn run(
     broker: Arc<Broker>,
-    tiers: Arc<Tiers>,
+    tiers: Arc<ArcSwap<Tiers>>,
     metrics: Metrics,
     mut requests: mpsc::Receiver<Request>,
 ) {
@@ -58,7 +63,7 @@ async fn run(
         busy = round.len() > 1;
         let (broker, tiers, metrics) = (Arc::clone(&broker), Arc::clone(&tiers), metrics.clone());
         tokio::spawn(async move {
-            publish(&broker, &tiers, &metrics, round).await;
+            publish(&broker, &tiers.load_full(), &metrics, round).await;
             drop(permit);
         });
     }
@@ -77,7 +82,8 @@ fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request
 }
 
 async fn publish(broker: &Broker, tiers: &Tiers, metrics: &Metrics, round: Vec<Request>) {
-    let names = &broker.topology().names;
+    let topology = broker.topology();
+    let names = &topology.names;
     let bundles = bundle(names, tiers, &round);
     for bundle in &bundles {
         metrics.bundle(bundle.departures.len());

@@ -4,12 +4,14 @@
 //! out of a queue is published again, and what a ticket says beyond call and attempt is never trusted.
 
 mod bundler;
-mod wire;
+mod moving;
+pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -18,13 +20,14 @@ use super::{Acknowledge, Bundle, Delay, DelayError, Departure, Receipt};
 use crate::broker::{Broker, BrokerError, Delivery, Settlement};
 use crate::call::EndpointName;
 use crate::endpoint::{CATCH_ALL_LANE, LaneName};
-use crate::limits::LANE_PREFETCH;
+use crate::limits::{LANE_PREFETCH, SINGLE_LANE_PREFETCH};
 use crate::telemetry::Metrics;
 
 /// Tickets through RabbitMQ.
 #[derive(Debug)]
 pub struct RabbitMqDelay {
     broker: Arc<Broker>,
+    tiers: Arc<ArcSwap<Tiers>>,
     requests: mpsc::Sender<bundler::Request>,
     unreadable: Arc<AtomicU64>,
 }
@@ -32,8 +35,10 @@ pub struct RabbitMqDelay {
 impl RabbitMqDelay {
     /// A transport over a broker whose topology has these tiers. Needs a tokio runtime.
     pub fn new(broker: Arc<Broker>, tiers: Tiers, metrics: Metrics) -> Self {
-        let requests = bundler::start(Arc::clone(&broker), tiers, metrics);
-        Self { broker, requests, unreadable: Arc::default() }
+        let tiers = Arc::new(ArcSwap::from_pointee(tiers));
+        let requests = bundler::start(Arc::clone(&broker), Arc::clone(&tiers), metrics);
+        moving::start(&broker, &requests);
+        Self { broker, tiers, requests, unreadable: Arc::default() }
     }
 
     /// Tickets that could not be read and were dropped; a message without any readable ticket counts as one.
@@ -43,12 +48,9 @@ impl RabbitMqDelay {
 
     fn lane_queue(&self, lane: &LaneName) -> Result<String, DelayError> {
         let topology = self.broker.topology();
-        let queue = topology.names.lane(lane.as_str());
-        if topology.has_queue(&queue) {
-            Ok(queue)
-        } else {
-            Err(DelayError::Refused(format!("there is no lane {lane}")))
-        }
+        let forms = [topology.names.lane(lane.as_str()), topology.names.single_lane(lane.as_str())];
+        let queue = forms.into_iter().find(|queue| topology.has_queue(queue));
+        queue.ok_or_else(|| DelayError::Refused(format!("there is no lane {lane}")))
     }
 }
 
@@ -70,7 +72,14 @@ impl Delay for RabbitMqDelay {
     async fn open(&self, lane: &LaneName) -> Result<mpsc::Receiver<Bundle>, DelayError> {
         let queue = self.lane_queue(lane)?;
         let unreadable = Arc::clone(&self.unreadable);
-        Ok(self.broker.consume_with(&queue, LANE_PREFETCH, move |delivery| receive(delivery, &unreadable)))
+        let single = queue == self.broker.topology().names.single_lane(lane.as_str());
+        let prefetch = if single { SINGLE_LANE_PREFETCH } else { LANE_PREFETCH };
+        Ok(self.broker.consume_with(&queue, prefetch, move |delivery| receive(delivery, &unreadable)))
+    }
+
+    /// The lanes are those of the broker's topology.
+    fn adopt(&self, _: &BTreeMap<LaneName, BTreeSet<EndpointName>>, tiers: Tiers) {
+        self.tiers.store(Arc::new(tiers));
     }
 
     fn is_away(&self) -> bool {

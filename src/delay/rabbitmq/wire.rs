@@ -13,7 +13,7 @@ use crate::limits::BUNDLE_TICKETS_READ_MAX;
 pub(super) const WAKE_AT_HEADER: &str = "x-redial-wake-at";
 
 /// Writes the body of a ticket message.
-pub(super) fn write<'a>(tickets: impl ExactSizeIterator<Item = &'a Ticket>) -> Vec<u8> {
+pub fn write<'a>(tickets: impl ExactSizeIterator<Item = &'a Ticket>) -> Vec<u8> {
     const OPEN: &[u8] = b"{\"tickets\":[";
     const CLOSE: &[u8] = b"]}";
     const TICKET_BYTES: usize = 70;
@@ -46,10 +46,11 @@ pub(super) fn wake_at(ms: i64) -> Option<Timestamp> {
 
 /// What a message held.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    pub(super) tickets: Vec<Ticket>,
+pub struct Read {
+    /// Those that could be read, in their order.
+    pub tickets: Vec<Ticket>,
     /// Tickets that were dropped; 1 for a message that is none.
-    pub(super) unreadable: u64,
+    pub unreadable: u64,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +66,7 @@ struct WireTicket<'a> {
 }
 
 /// Reads a message, whatever it is.
-pub(super) fn read(body: &[u8]) -> Read {
+pub fn read(body: &[u8]) -> Read {
     if let Ok(message) = serde_json::from_slice::<WireMessage<'_>>(body) {
         return collect(message.tickets.iter().map(|ticket| parse(ticket.call, ticket.attempt)));
     }

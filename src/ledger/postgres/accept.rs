@@ -5,20 +5,24 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::super::review::group_of_new;
 use super::super::row::{StoredRow, SubmissionFields, micros, storable};
 use super::super::{Accepted, LedgerError, NewCall, Result};
-use super::{column, sql};
-use crate::call::CallId;
+use super::{column, look, sql};
+use crate::call::{CallId, KeyUse};
 use crate::limits::DEADLINE_DEFAULT;
 
 /// Stores new calls.
 pub(super) async fn accept(connection: &mut PgConnection, calls: &[NewCall]) -> Result<Vec<Accepted>> {
-    if calls.iter().all(|call| call.submission.entity.is_none()) {
+    if calls.iter().all(|call| call.submission.entity.is_none() && group_of_new(call).is_none()) {
         let stored = store(connection, calls).await?;
         return answers(connection, calls, stored, &HashSet::new()).await;
     }
     let mut transaction = connection.begin().await?;
     let stored = store(&mut transaction, calls).await?;
+    let groups = calls.iter().filter(|call| stored.contains_key(&call.id.uuid()));
+    let groups = groups.map(|call| (call.id, group_of_new(call)));
+    look::set_error_groups(&mut transaction, groups).await?;
     let superseded = supersede(&mut transaction, calls, &stored).await?;
     let answers = answers(&mut transaction, calls, stored, &superseded).await?;
     transaction.commit().await?;
@@ -55,6 +59,10 @@ async fn store(connection: &mut PgConnection, calls: &[NewCall]) -> Result<HashM
         .bind(column(&fields, |call| call.callback_url))
         .bind(column(&fields, |call| call.failure.as_deref()))
         .bind(column(&fields, |call| call.trace_parent.as_deref()))
+        .bind(column(&fields, |call| call.trigger))
+        .bind(column(&fields, |call| call.course.as_deref()))
+        .bind(column(&fields, |call| call.provider))
+        .bind(column(&fields, |call| call.dry_run))
         .bind(micros(DEADLINE_DEFAULT))
         .bind(tags.keys)
         .bind(tags.values)
@@ -148,19 +156,28 @@ async fn explain(
     answers: &mut [Option<Accepted>],
 ) -> Result<()> {
     let missing: Vec<_> = (0..calls.len()).filter(|place| answers[*place].is_none()).collect();
-    let known: Vec<(i64, Uuid, Vec<u8>)> = sqlx::query_as(sql::KNOWN)
-        .bind(column(&missing, |place| super::rows(*place)))
-        .bind(column(&missing, |place| calls[*place].submission.publisher.as_str()))
-        .bind(column(&missing, |place| calls[*place].key().to_string()))
-        .fetch_all(connection)
-        .await?;
-    for (place, id, fingerprint) in known {
-        let Some(place) = usize::try_from(place).ok().filter(|place| *place < calls.len()) else { continue };
-        let same = fingerprint == calls[place].submission.fingerprint;
-        let id = CallId::from_uuid(id);
-        answers[place] = Some(if same { Accepted::Known(id) } else { Accepted::KeyReused(id) });
+    let uses: Vec<_> = missing.iter().map(|place| calls[*place].key_use()).collect();
+    for (place, answer) in missing.into_iter().zip(known(connection, &uses).await?) {
+        answers[place] = answer;
     }
     Ok(())
+}
+
+/// Which of these keys are in use, and whether for the same document.
+pub(super) async fn known(connection: &mut PgConnection, uses: &[KeyUse]) -> Result<Vec<Option<Accepted>>> {
+    let places: Vec<_> = (0..uses.len()).collect();
+    let found: Vec<(i64, Uuid, Vec<u8>)> = sqlx::query_as(sql::KNOWN)
+        .bind(column(&places, |place| super::rows(*place)))
+        .bind(column(uses, |key_use| key_use.publisher.as_str()))
+        .bind(column(uses, |key_use| key_use.key.as_str()))
+        .fetch_all(connection)
+        .await?;
+    let mut answers = vec![None; uses.len()];
+    for (place, id, fingerprint) in found {
+        let Some(place) = usize::try_from(place).ok().filter(|place| *place < uses.len()) else { continue };
+        answers[place] = Some(Accepted::of(&uses[place], CallId::from_uuid(id), &fingerprint));
+    }
+    Ok(answers)
 }
 
 /// A call that was refused for its key, under a key that nobody has: only an id that was given twice does that.

@@ -8,7 +8,9 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
+use super::super::schema::{AppliedRow, Schema, compare};
 use super::super::{Config, LedgerError, Result};
+use super::sql_schema;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -73,6 +75,14 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<()> {
     let migrated = MIGRATIONS.run(&pool).await;
     pool.close().await;
     Ok(migrated?)
+}
+
+/// How the schema compares with this program's.
+pub(super) async fn schema(connection: &mut PgConnection) -> Result<Schema> {
+    let known: bool = sqlx::query_scalar(sql_schema::MIGRATIONS_KNOWN).fetch_one(&mut *connection).await?;
+    let applied: Vec<AppliedRow> =
+        if known { sqlx::query_as(sql_schema::MIGRATIONS).fetch_all(connection).await? } else { Vec::new() };
+    Ok(compare(&MIGRATIONS, &applied))
 }
 
 /// A connection beside the pool.

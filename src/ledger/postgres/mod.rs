@@ -5,14 +5,24 @@
 //! them, and that one is sent again. Nothing here decides what comes next.
 
 mod accept;
+mod audit;
+mod bulk;
 mod claim;
 mod connect;
+mod erase;
 mod exclusive;
+mod holds;
 mod look;
 mod notices;
 mod operate;
 mod record;
+mod reports;
+mod retention;
 pub mod sql;
+mod sql_notices;
+pub mod sql_schema;
+pub mod sql_upkeep;
+mod tallies;
 mod waiting;
 
 use std::time::Duration;
@@ -21,13 +31,16 @@ use async_trait::async_trait;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use super::fault::{is_deadlock, took_too_long};
+use super::fault::took_too_long;
+use super::schema::Schema;
 use super::{
-    Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, Config, Filter, LaneReport, Ledger, NewCall,
-    Notice, OperatorAction, Record, Recorded, Result, SetAside, Totals, Waiting,
+    Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, Config, EndpointTally, Erased, Erasure, Filter,
+    Group, LaneReport, Ledger, MinuteTally, NewCall, Notice, OperatorAction, Record, Recorded, Result,
+    Retention, SetAside, Tidied, Totals, Upkeep, Waiting,
 };
-use crate::call::{Call, CallId, EndpointName, Ticket, WorkerName};
+use crate::call::{Call, CallId, EndpointName, KeyUse, Ticket, WorkerName};
 use crate::clock::Timestamp;
+use crate::tally::Tally;
 
 /// How long an operation may take on a connection. The server gives up on a statement before that; this is for a server
 /// that does not answer at all.
@@ -67,22 +80,33 @@ macro_rules! on_connection {
         let mut deadlocks = 0;
         loop {
             let $connection = &mut *held;
-            match tokio::time::timeout(PATIENCE, $work).await {
-                Ok(Err(error)) if is_deadlock(&error) && deadlocks < DEADLOCKS_MAX => deadlocks += 1,
+            match tokio::time::timeout(crate::ledger::postgres::PATIENCE, $work).await {
+                Ok(Err(error))
+                    if crate::ledger::fault::is_deadlock(&error)
+                        && deadlocks < crate::ledger::postgres::DEADLOCKS_MAX =>
+                {
+                    deadlocks += 1;
+                }
                 Ok(outcome) => break outcome,
                 Err(_elapsed) => {
                     drop(held.detach());
-                    break Err(took_too_long());
+                    break Err(crate::ledger::fault::took_too_long());
                 }
             }
         }
     }};
 }
 
+use on_connection;
+
 #[async_trait]
 impl Ledger for PostgresLedger {
     async fn migrate(&self) -> Result<()> {
         connect::migrate(&self.options).await
+    }
+
+    async fn schema(&self) -> Result<Schema> {
+        on_connection!(self, |connection| connect::schema(connection))
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -91,6 +115,10 @@ impl Ledger for PostgresLedger {
 
     async fn accept(&self, calls: &[NewCall]) -> Result<Vec<Accepted>> {
         on_connection!(self, |connection| accept::accept(connection, calls))
+    }
+
+    async fn known(&self, uses: &[KeyUse]) -> Result<Vec<Option<Accepted>>> {
+        on_connection!(self, |connection| accept::known(connection, uses))
     }
 
     async fn claim(&self, wishes: &[ClaimWish]) -> Result<Vec<Claimed>> {
@@ -151,6 +179,10 @@ impl Ledger for PostgresLedger {
         on_connection!(self, |connection| look::list(connection, filter, before, limit))
     }
 
+    async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>> {
+        on_connection!(self, |connection| look::groups(connection, filter, limit))
+    }
+
     async fn totals(&self) -> Result<Totals> {
         on_connection!(self, |connection| look::totals(connection))
     }
@@ -175,6 +207,37 @@ impl Ledger for PostgresLedger {
     async fn close(&self) {
         self.pool.close().await;
         self.exclusive.release().await;
+    }
+}
+
+#[async_trait]
+impl Upkeep for PostgresLedger {
+    async fn add_tallies(&self, added: &[Tally]) -> Result<()> {
+        on_connection!(self, |connection| tallies::add(connection, added))
+    }
+
+    async fn tallies_by_minute(
+        &self,
+        since: Timestamp,
+        endpoint: Option<&EndpointName>,
+    ) -> Result<Vec<MinuteTally>> {
+        on_connection!(self, |connection| tallies::by_minute(connection, since, endpoint))
+    }
+
+    async fn tallies_by_endpoint(
+        &self,
+        since: Timestamp,
+        endpoint: Option<&EndpointName>,
+    ) -> Result<Vec<EndpointTally>> {
+        on_connection!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
+    }
+
+    async fn tidy(&self, rules: &Retention) -> Result<Tidied> {
+        on_connection!(self, |connection| retention::tidy(connection, rules))
+    }
+
+    async fn erase(&self, calls: &[CallId], erasure: &Erasure) -> Result<Erased> {
+        on_connection!(self, |connection| erase::erase(connection, calls, erasure))
     }
 }
 

@@ -3,7 +3,7 @@
 use sqlx::{Connection, PgConnection};
 
 use super::super::operator::{KeyWish, Replay, refusal, replay, span};
-use super::super::row::{CallRow, RequestFields, Stamp, storable};
+use super::super::row::{CallRow, RequestFields, Stamp, course_to_json, storable};
 use super::super::{Acted, OperatorAction, Order, Result};
 use super::sql;
 use crate::call::{Call, CallId, IdempotencyKey, Status};
@@ -11,7 +11,14 @@ use crate::call::{Call, CallId, IdempotencyKey, Status};
 /// Carries out what an operator asks for, and logs it.
 pub(super) async fn act(connection: &mut PgConnection, action: &OperatorAction) -> Result<Acted> {
     let mut transaction = connection.begin().await?;
-    let newest = hold_entity(&mut transaction, action.call).await?;
+    let acted = act_within(&mut transaction, action).await?;
+    transaction.commit().await?;
+    Ok(acted)
+}
+
+/// The same inside a transaction of more.
+pub(super) async fn act_within(transaction: &mut PgConnection, action: &OperatorAction) -> Result<Acted> {
+    let newest = hold_entity(transaction, action.call).await?;
     let row: Option<CallRow> =
         sqlx::query_as(sql::LOCK_CALL).bind(action.call.uuid()).fetch_optional(&mut *transaction).await?;
     let Some(row) = row else { return Ok(Acted::Unknown) };
@@ -24,16 +31,15 @@ pub(super) async fn act(connection: &mut PgConnection, action: &OperatorAction) 
         Order::Replay { request, new_key } => {
             let now: Stamp = sqlx::query_scalar(sql::TRANSACTION_TIME).fetch_one(&mut *transaction).await?;
             if request.is_some() {
-                keep_revision(&mut transaction, &call, &action.actor).await?;
+                keep_revision(transaction, &call, &action.actor).await?;
             }
             let replay = replay(&call, request.as_ref(), KeyWish::from(*new_key), span, now.0);
-            set_going(&mut transaction, &call, &replay).await?
+            set_going(transaction, &call, &replay).await?
         }
-        Order::Cancel => finish(&mut transaction, &call, Status::Cancelled).await?,
-        Order::Resolve => finish(&mut transaction, &call, Status::Resolved).await?,
+        Order::Cancel => finish(transaction, &call, Status::Cancelled).await?,
+        Order::Resolve => finish(transaction, &call, Status::Resolved).await?,
     };
-    log(&mut transaction, action, &changed).await?;
-    transaction.commit().await?;
+    log(transaction, action, &changed).await?;
     Ok(Acted::Done(Box::new(changed)))
 }
 
@@ -71,6 +77,7 @@ async fn set_going(connection: &mut PgConnection, call: &Call, replay: &Replay<'
         .bind(request.body)
         .bind(replay.sent_key.as_ref().map(IdempotencyKey::as_str))
         .bind(replay.revision.get())
+        .bind(course_to_json(&replay.course))
         .fetch_one(connection)
         .await?;
     row.into_call()

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::super::late::{ClosedAttempt, Finding, find_out};
-use super::super::row::{AttemptFields, CallRow, NextFields, Stamp, StateRow};
+use super::super::late::{ClosedAttempt, Finding, find_out, stripped};
+use super::super::review::group_of_record;
+use super::super::row::{AttemptFields, CallRow, NextFields, Stamp, StateRow, course_to_json};
 use super::super::{Record, Recorded, Result};
 use super::{column, sql};
 use crate::call::{CallId, Verdict};
@@ -29,14 +30,18 @@ struct Fields<'a> {
     call: Uuid,
     attempt: AttemptFields<'a>,
     next: NextFields,
+    course: Option<String>,
+    error_group: Option<String>,
 }
 
 impl<'a> From<&'a Record> for Fields<'a> {
     fn from(record: &'a Record) -> Self {
         Self {
             call: record.call.uuid(),
-            attempt: AttemptFields::from(&record.attempt),
+            attempt: AttemptFields::from(&*record.attempt),
             next: NextFields::from(record.next),
+            course: course_to_json(&record.course),
+            error_group: group_of_record(record),
         }
     }
 }
@@ -87,6 +92,12 @@ async fn apply(
         .bind(column(&fields, |record| record.next.rung))
         .bind(column(&fields, |record| record.next.trigger))
         .bind(column(&fields, |record| record.next.review_reason))
+        .bind(column(&fields, |record| record.course.as_deref()))
+        .bind(column(&fields, |record| record.attempt.provider_reason.as_deref()))
+        .bind(column(&fields, |record| record.attempt.cost_millionths))
+        .bind(column(&fields, |record| record.attempt.rule.as_deref()))
+        .bind(column(&fields, |record| record.attempt.rule_notes.as_deref()))
+        .bind(column(&fields, |record| record.error_group.as_deref()))
         .fetch_all(connection)
         .await?;
     changed
@@ -116,6 +127,7 @@ async fn look_back(connection: &mut PgConnection, record: &Record) -> Result<Rec
             let wake_at = call.wake_at().map(|stamp| stamp.0);
             Recorded::Applied { state: call.into_call()?.state, wake_at }
         }
+        Finding::CameLate if call.is_erased() => add_late(&mut transaction, &stripped(record)).await?,
         Finding::CameLate => add_late(&mut transaction, record).await?,
         Finding::Nothing => lost,
     };

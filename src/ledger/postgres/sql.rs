@@ -7,14 +7,16 @@
 //! sees `status = 'running'`, it prefers the small partial index of all that run, which after a few seconds of traffic is mostly dead
 //! entries: measured, three times the work for a batch of 64.
 
+pub use super::sql_notices::{FORGET_NOTICES, TAKE_NOTICES};
+
 /// The columns that `CallRow` reads, of the alias `c`.
 macro_rules! call_columns {
     () => {
         "c.id, c.publisher, c.idempotency_key, c.sent_key, c.endpoint, c.method, c.path, c.headers, c.body_kind, c.body,
          c.status, c.due_at, c.wake_at, c.trigger, c.rung, c.attempts_made, c.claim_number, c.worker, c.started_at,
          c.lease_until, c.review_reason, c.deadline, c.span_us, c.entity_key, c.entity_version, c.tags, c.callback_url,
-         c.failure, c.last_verdict, c.last_http_status, c.last_error, c.trace_parent, c.revision, c.created_at,
-         c.updated_at, c.finished_at"
+         c.failure, c.last_verdict, c.last_http_status, c.last_error, c.course, c.provider, c.dry_run, c.trace_parent, c.revision, c.created_at,
+         c.updated_at, c.finished_at, c.body_erased_at, c.erased_at"
     };
 }
 
@@ -48,6 +50,12 @@ macro_rules! insert_notices {
     };
 }
 
+pub mod audit;
+pub mod bulk;
+pub mod holds;
+pub mod look;
+pub mod reports;
+
 /// The ledger's clock.
 pub const NOW: &str = "select clock_timestamp()";
 
@@ -60,13 +68,13 @@ pub const ACCEPT: &str = concat!(
          (id, publisher, idempotency_key, fingerprint, endpoint, method, path, headers, body_kind, body, status,
           due_at, wake_at, trigger, rung, attempts_made, claim_number, worker, started_at, lease_until, review_reason,
           deadline, span_us, entity_key, entity_version, tags, callback_url, failure, trace_parent, revision,
-          created_at, updated_at)
+          created_at, updated_at, course, provider, dry_run)
        select
          i.id, i.publisher, i.idempotency_key, i.fingerprint, i.endpoint, i.method, i.path, i.headers, i.body_kind,
          i.body, i.status,
          t.due_at,
          case when i.status = 'scheduled' then least(t.due_at, t.deadline) end,
-         case when i.status in ('scheduled', 'running') then 'first' end,
+         i.trigger,
          i.rung,
          case when i.status = 'running' then 1 else 0 end,
          case when i.status = 'running' then 1 else 0 end,
@@ -76,20 +84,23 @@ pub const ACCEPT: &str = concat!(
          i.review_reason,
          t.deadline,
          (extract(epoch from t.deadline - now()) * 1000000)::bigint,
-         i.entity_key, i.entity_version, i.tags, i.callback_url, i.failure, i.trace_parent, 1, now(), now()
+         i.entity_key, i.entity_version, i.tags, i.callback_url, i.failure, i.trace_parent, 1, now(), now(),
+         i.course, i.provider, i.dry_run
        from unnest(
          $1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
          $10::bytea[], $11::text[], $12::bigint[], $13::timestamptz[], $14::integer[], $15::text[], $16::bigint[],
-         $17::text[], $18::timestamptz[], $19::text[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::text[]
+         $17::text[], $18::timestamptz[], $19::text[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::text[],
+         $25::text[], $26::text[], $27::text[], $28::boolean[]
        ) as i(
          id, publisher, idempotency_key, fingerprint, endpoint, method, path, headers, body_kind,
          body, status, delay_us, not_before, rung, worker, lease_us,
-         review_reason, deadline, entity_key, entity_version, tags, callback_url, failure, trace_parent)
+         review_reason, deadline, entity_key, entity_version, tags, callback_url, failure, trace_parent,
+         trigger, course, provider, dry_run)
        cross join lateral (
          select
            case when i.status = 'scheduled'
              then greatest(now() + i.delay_us * interval '1 microsecond', i.not_before) end as due_at,
-           coalesce(i.deadline, now() + $25 * interval '1 microsecond') as deadline
+           coalesce(i.deadline, now() + $29 * interval '1 microsecond') as deadline
        ) t
        on conflict do nothing
        returning ",
@@ -99,7 +110,7 @@ pub const ACCEPT: &str = concat!(
      tagged as (
        insert into call_tags (key, value, call_id)
        select t.key, t.value, t.call_id
-       from unnest($26::text[], $27::text[], $28::uuid[]) as t(key, value, call_id)
+       from unnest($30::text[], $31::text[], $32::uuid[]) as t(key, value, call_id)
        join stored s on s.id = t.call_id
        on conflict do nothing
      ),
@@ -200,12 +211,14 @@ pub const RECORD: &str = concat!(
          $1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[],
          $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::integer[], $15::integer[], $16::text[],
          $17::bytea[], $18::bigint[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[], $24::integer[],
-         $25::text[], $26::text[]
+         $25::text[], $26::text[], $27::text[], $28::text[], $29::bigint[], $30::text[], $31::text[],
+         $32::text[]
        ) as i(
          call_id, number, claim_number, trigger, provider, worker, started_at, duration_us,
          verdict, request_method, request_url, request_headers, request_body_bytes, request_revision, http_status,
          response_headers, response_body, response_body_bytes, error_kind, error_detail, error,
-         next_status, delay_us, rung, next_trigger, review_reason)
+         next_status, delay_us, rung, next_trigger, review_reason,
+         course, provider_reason, cost_millionths, rule, rule_notes, error_group)
      ),
      changed as (
        update calls c set
@@ -225,6 +238,8 @@ pub const RECORD: &str = concat!(
          last_verdict = i.verdict,
          last_http_status = i.http_status,
          last_error = i.error,
+         course = i.course,
+         error_group = case when i.next_status = 'review' and c.ending is null then i.error_group else c.error_group end,
          updated_at = now()
        from input i
        where c.id = i.call_id
@@ -239,11 +254,13 @@ pub const RECORD: &str = concat!(
        insert into attempts
          (call_id, number, claim_number, trigger, provider, worker, started_at, duration_us, verdict,
           request_method, request_url, request_headers, request_body_bytes, request_revision,
-          http_status, response_headers, response_body, response_body_bytes, error_kind, error_detail, recorded_at)
+          http_status, response_headers, response_body, response_body_bytes, error_kind, error_detail, recorded_at,
+          provider_reason, cost_millionths, rule, rule_notes)
        select
          i.call_id, i.number, i.claim_number, i.trigger, i.provider, i.worker, i.started_at, i.duration_us, i.verdict,
          i.request_method, i.request_url, i.request_headers, i.request_body_bytes, i.request_revision,
-         i.http_status, i.response_headers, i.response_body, i.response_body_bytes, i.error_kind, i.error_detail, now()
+         i.http_status, i.response_headers, i.response_body, i.response_body_bytes, i.error_kind, i.error_detail, now(),
+         i.provider_reason, i.cost_millionths, i.rule, i.rule_notes
        from changed s
        join input i on i.call_id = s.id and i.claim_number = s.claim_number
      ),
@@ -436,6 +453,7 @@ pub const REPLAY: &str = concat!(
        body = $7,
        sent_key = $8,
        revision = $9,
+       course = $10,
        updated_at = now()
      where c.id = $1
      returning ",
@@ -452,6 +470,7 @@ pub const FINISH: &str = concat!(
          trigger = null,
          review_reason = null,
          finished_at = now(),
+         revision = c.revision + 1,
          updated_at = now()
        where c.id = $1
        returning ",
@@ -479,7 +498,7 @@ pub const FIND: &str = concat!("select ", call_columns!(), " from calls c where 
 
 /// The attempts of a call.
 pub const ATTEMPTS: &str = "
-    select number, claim_number, trigger, provider, worker, started_at, duration_us, verdict, request_method, request_url,
+    select number, claim_number, trigger, provider, provider_reason, cost_millionths, rule, rule_notes, worker, started_at, duration_us, verdict, request_method, request_url,
       request_headers, request_body_bytes, request_revision, http_status, response_headers, response_body,
       response_body_bytes, error_kind, error_detail, late_verdict, late_recorded_at
     from attempts
@@ -497,34 +516,6 @@ pub const REVISIONS: &str = "
     where call_id = $1
     order by revision";
 
-/// Calls that pass a filter, newest first. With its plan made for the values at hand, what is null falls away and the
-/// partial indexes serve. Tags are looked up first, because they pick few.
-pub const LIST: &str = concat!(
-    "select ",
-    call_columns!(),
-    " from calls c
-     where ($1::uuid is null or c.id < $1)
-       and ($2::text[] is null or c.status = any ($2))
-       and ($3::text is null or c.endpoint = $3)
-       and ($4::text is null or c.publisher = $4)
-       and ($5::text is null or c.review_reason = $5)
-       and ($6::timestamptz is null or c.created_at >= $6)
-       and ($7::timestamptz is null or c.created_at < $7)
-       and ($8::text[] is null or c.id = any (array(
-         select t.call_id
-         from unnest($8, $9::text[]) as f(key, value)
-         join call_tags t on t.key = f.key and t.value = f.value
-         group by t.call_id
-         having count(*) = cardinality($8))))
-       and ($10::text is null
-         or c.idempotency_key ilike $10
-         or c.path ilike $10
-         or c.last_error ilike $10
-         or exists (select from json_array_elements(c.tags::json) as tag where tag ->> 1 ilike $10))
-     order by c.id desc
-     limit $11"
-);
-
 /// Counts. Attempt numbers have no gap, so the log's length is known without reading it: all attempts made but those that still run.
 pub const TOTALS: &str = "
     select
@@ -536,25 +527,6 @@ pub const TOTALS: &str = "
     from calls
     group by status, endpoint
     order by status, endpoint";
-
-/// Takes notices that are due and puts each off; what another process is just taking is passed over.
-pub const TAKE_NOTICES: &str = "
-    with due as materialized (
-      select id
-      from notices
-      where channel = any ($1) and due_at <= now()
-      order by due_at, id
-      limit $2
-      for update skip locked
-    )
-    update notices n set tries = n.tries + 1, due_at = now() + ($3 << least(n.tries, 6)) * interval '1 microsecond'
-    from due
-    where n.id = due.id
-    returning n.id, n.channel, n.call_id, n.endpoint, n.publisher, n.idempotency_key, n.status, n.review_reason, n.attempts,
-      n.last_error, n.at, n.callback_url, n.tries - 1 as tries";
-
-/// Forgets notices that were told.
-pub const FORGET_NOTICES: &str = "delete from notices where id = any ($1)";
 
 /// Takes the lock of the one process that has this schema for itself; it lasts as long as the connection.
 pub const TRY_EXCLUSIVE: &str =
@@ -592,7 +564,6 @@ pub const ALL: &[&str] = &[
     ATTEMPTS,
     ACTIONS,
     REVISIONS,
-    LIST,
     TOTALS,
     TAKE_NOTICES,
     FORGET_NOTICES,

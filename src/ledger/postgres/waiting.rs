@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::super::review::group_of;
 use super::super::row::{CallRow, LaneRow, Stamp, WaitingRow, micros, parsed, readable};
 use super::super::{LaneReport, Result, SetAside, Waiting};
-use super::{column, rows, sql};
+use super::{column, look, rows, sql};
 use crate::call::{AttemptNumber, Call, CallId, EndpointName, Ticket, WorkerName};
 use crate::clock::Timestamp;
 use crate::limits::EARLY_TOLERANCE;
@@ -30,15 +31,19 @@ pub(super) async fn set_aside(
     }
     let mut places: Vec<_> = first.values().copied().collect();
     places.sort_unstable_by_key(|place| orders[*place].ticket);
+    let mut transaction = connection.begin().await?;
     let changed: Vec<CallRow> = sqlx::query_as(sql::SET_ASIDE)
         .bind(column(&places, |place| orders[*place].ticket.call.uuid()))
         .bind(column(&places, |place| orders[*place].ticket.attempt.get()))
         .bind(column(&places, |place| orders[*place].reason.as_str()))
         .bind(micros(EARLY_TOLERANCE))
-        .fetch_all(connection)
+        .fetch_all(&mut *transaction)
         .await?;
+    let calls = readable(changed.into_iter().map(CallRow::into_call));
+    look::set_error_groups(&mut transaction, calls.iter().map(|call| (call.id, group_of(call)))).await?;
+    transaction.commit().await?;
     let mut answers = vec![None; orders.len()];
-    for call in readable(changed.into_iter().map(CallRow::into_call)) {
+    for call in calls {
         let ticket = Ticket { call: call.id, attempt: call.attempts_made.next() };
         if let Some(place) = first.get(&ticket) {
             answers[*place] = Some(call);

@@ -10,8 +10,8 @@ use super::text::{all_pairs_to_json, pairs_from_json};
 use super::{Stamp, known, micros, parsed, required, storable, within};
 use crate::call::attempt::{Answer, SentRequest};
 use crate::call::{
-    Attempt, AttemptNumber, ClaimNumber, ErrorKind, LateResult, Outcome, Revision, Status, Trigger, Verdict,
-    WorkerName,
+    Attempt, AttemptNumber, Choice, ClaimNumber, Cost, ErrorKind, LateResult, Outcome, ProviderName,
+    Revision, Ruling, Status, Trigger, Verdict, WorkerName,
 };
 
 /// One row of `attempts`.
@@ -21,6 +21,10 @@ pub(in crate::ledger) struct AttemptRow {
     claim_number: i64,
     trigger: String,
     provider: Option<String>,
+    provider_reason: Option<String>,
+    cost_millionths: Option<i64>,
+    rule: Option<String>,
+    rule_notes: Option<String>,
     worker: String,
     started_at: Stamp,
     duration_us: i64,
@@ -47,7 +51,8 @@ impl AttemptRow {
             number: required(AttemptNumber::new(self.number), "number")?,
             claim: ClaimNumber::new(self.claim_number),
             trigger: known(Trigger::parse(&self.trigger), "trigger", &self.trigger)?,
-            provider: self.provider.take(),
+            choice: self.choice()?,
+            ruling: Ruling { rule: self.rule.take(), notes: self.rule_notes.take() },
             worker: parsed(WorkerName::parse(&self.worker), "worker")?,
             started_at: self.started_at.0,
             duration: Duration::from_micros(within(self.duration_us, "duration_us")?),
@@ -56,6 +61,15 @@ impl AttemptRow {
             request: self.request()?,
             outcome: self.outcome()?,
         })
+    }
+
+    fn choice(&mut self) -> Result<Option<Choice>> {
+        let Some(provider) = self.provider.take() else { return Ok(None) };
+        Ok(Some(Choice {
+            provider: parsed(ProviderName::parse(&provider), "provider")?,
+            reason: self.provider_reason.take().unwrap_or_default(),
+            cost: self.cost_millionths.map(Cost::from_millionths),
+        }))
     }
 
     fn late(&self) -> Result<Option<LateResult>> {
@@ -109,6 +123,10 @@ pub(in crate::ledger) struct AttemptFields<'a> {
     pub(in crate::ledger) claim_number: i64,
     pub(in crate::ledger) trigger: &'static str,
     pub(in crate::ledger) provider: Option<&'a str>,
+    pub(in crate::ledger) provider_reason: Option<Cow<'a, str>>,
+    pub(in crate::ledger) cost_millionths: Option<i64>,
+    pub(in crate::ledger) rule: Option<Cow<'a, str>>,
+    pub(in crate::ledger) rule_notes: Option<Cow<'a, str>>,
     pub(in crate::ledger) worker: &'a str,
     pub(in crate::ledger) started_at: Stamp,
     pub(in crate::ledger) duration_us: i64,
@@ -142,6 +160,7 @@ pub(in crate::ledger) struct AnswerFields<'a> {
 
 impl<'a> From<&'a Attempt> for AttemptFields<'a> {
     fn from(attempt: &'a Attempt) -> Self {
+        let choice = attempt.choice.as_ref();
         let (answer, error_kind, error_detail) = match &attempt.outcome {
             Outcome::Answered(answer) => (AnswerFields::from(answer), None, None),
             Outcome::Failed { kind, detail } => {
@@ -152,7 +171,11 @@ impl<'a> From<&'a Attempt> for AttemptFields<'a> {
             number: attempt.number.get(),
             claim_number: attempt.claim.get(),
             trigger: attempt.trigger.as_str(),
-            provider: attempt.provider.as_deref(),
+            provider: choice.map(|choice| choice.provider.as_str()),
+            provider_reason: choice.map(|choice| storable(&choice.reason)),
+            cost_millionths: choice.and_then(|choice| choice.cost).map(Cost::millionths),
+            rule: attempt.ruling.rule.as_deref().map(storable),
+            rule_notes: attempt.ruling.notes.as_deref().map(storable),
             worker: attempt.worker.as_str(),
             started_at: Stamp(attempt.started_at),
             duration_us: micros(attempt.duration),

@@ -4,12 +4,15 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::super::{LedgerError, NewCall, Result, Start};
-use super::text::{failure_from_json, failure_to_json, headers_from_json, pairs_to_json, tags_from_json};
+use super::text::{
+    course_from_json, course_to_json, failure_from_json, failure_to_json, headers_from_json, pairs_to_json,
+    tags_from_json,
+};
 use super::{Stamp, known, micros, parsed, required, storable, within};
 use crate::call::{
     AttemptNumber, Body, Call, CallId, Claim, ClaimNumber, EndpointName, Entity, EntityKey, IdempotencyKey,
-    LastOutcome, Method, Publisher, Request, RequestPath, ReviewReason, Revision, Rung, State, Status,
-    Submission, Trigger, Verdict, WorkerName,
+    LastOutcome, Method, Mode, ProviderName, Publisher, Request, RequestPath, ReviewReason, Revision, Rung,
+    State, Status, Submission, Trigger, Verdict, WorkerName,
 };
 
 /// The columns that say where a call stands.
@@ -88,7 +91,7 @@ impl RequestRow {
         let body = Bytes::from(self.body.unwrap_or_default());
         Ok(Request {
             method: known(Method::parse(&self.method), "method", &self.method)?,
-            path: parsed(RequestPath::parse(&self.path), "path")?,
+            path: parsed(RequestPath::parse_either(&self.path), "path")?,
             headers: headers_from_json(self.headers.as_deref())?,
             body: match self.body_kind.as_str() {
                 "empty" => Body::Empty,
@@ -124,13 +127,23 @@ pub(in crate::ledger) struct CallRow {
     last_verdict: Option<String>,
     last_http_status: Option<i32>,
     last_error: Option<String>,
+    course: Option<String>,
+    provider: Option<String>,
+    dry_run: bool,
     trace_parent: Option<String>,
     revision: i32,
     created_at: Stamp,
     updated_at: Stamp,
+    body_erased_at: Option<Stamp>,
+    erased_at: Option<Stamp>,
 }
 
 impl CallRow {
+    /// Whether nothing personal may be written to it any more.
+    pub(in crate::ledger) const fn is_erased(&self) -> bool {
+        self.body_erased_at.is_some()
+    }
+
     /// When its ticket is to wake it, if it is scheduled.
     pub(in crate::ledger) const fn wake_at(&self) -> Option<Stamp> {
         self.wake_at
@@ -174,10 +187,15 @@ impl CallRow {
             callback_url: self.callback_url.as_deref().map(read_url).transpose()?,
             failure: self.failure.as_deref().map(failure_from_json).transpose()?,
             last: read_last(self.last_verdict.as_deref(), self.last_http_status, self.last_error)?,
+            course: course_from_json(self.course.as_deref())?,
+            provider: self.provider.as_deref().map(read_provider).transpose()?,
+            mode: if self.dry_run { Mode::DryRun } else { Mode::Live },
             trace_parent: self.trace_parent,
             revision: Revision::new(self.revision),
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,
+            body_erased_at: self.body_erased_at.map(|stamp| stamp.0),
+            erased_at: self.erased_at.map(|stamp| stamp.0),
         })
     }
 }
@@ -188,6 +206,10 @@ fn read_sent_key(text: &str) -> Result<IdempotencyKey> {
 
 fn read_url(text: &str) -> Result<url::Url> {
     parsed(url::Url::parse(text), "callback_url")
+}
+
+fn read_provider(text: &str) -> Result<ProviderName> {
+    parsed(ProviderName::parse(text), "provider")
 }
 
 fn read_entity(key: Option<&str>, version: Option<i64>) -> Result<Option<Entity>> {
@@ -257,6 +279,10 @@ pub(in crate::ledger) struct SubmissionFields<'a> {
     pub(in crate::ledger) callback_url: Option<&'a str>,
     pub(in crate::ledger) failure: Option<String>,
     pub(in crate::ledger) trace_parent: Option<String>,
+    pub(in crate::ledger) trigger: Option<&'static str>,
+    pub(in crate::ledger) course: Option<String>,
+    pub(in crate::ledger) provider: Option<&'a str>,
+    pub(in crate::ledger) dry_run: bool,
 }
 
 impl<'a> From<&'a NewCall> for SubmissionFields<'a> {
@@ -283,6 +309,10 @@ impl<'a> From<&'a NewCall> for SubmissionFields<'a> {
             callback_url: submission.callback_url.as_ref().map(url::Url::as_str),
             failure: submission.failure.as_ref().map(failure_to_json),
             trace_parent: submission.trace_parent.as_deref().map(|text| storable(text).into_owned()),
+            trigger: None,
+            course: course_to_json(&call.course),
+            provider: submission.provider.as_ref().map(ProviderName::as_str),
+            dry_run: submission.mode == Mode::DryRun,
         };
         fields.start(&call.start);
         fields
@@ -292,11 +322,13 @@ impl<'a> From<&'a NewCall> for SubmissionFields<'a> {
 impl<'a> SubmissionFields<'a> {
     fn start(&mut self, start: &'a Start) {
         match start {
-            Start::Waiting { delay, rung } => {
+            Start::Waiting { delay, rung, trigger } => {
+                self.trigger = Some(trigger.as_str());
                 self.delay_us = Some(micros(*delay));
                 self.rung = i32::from(rung.used());
             }
             Start::Claimed { worker, lease } => {
+                self.trigger = Some(Trigger::First.as_str());
                 self.status = Status::Running.as_str();
                 self.worker = Some(worker.as_str());
                 self.lease_us = Some(micros(*lease));
@@ -339,8 +371,8 @@ impl StoredRow {
     /// The call that was stored.
     pub(in crate::ledger) fn call(&self, new: &NewCall) -> Result<Call> {
         let state = match &new.start {
-            Start::Waiting { .. } => {
-                State::Scheduled { due_at: required(self.due_at, "due_at")?.0, trigger: Trigger::First }
+            Start::Waiting { trigger, .. } => {
+                State::Scheduled { due_at: required(self.due_at, "due_at")?.0, trigger: *trigger }
             }
             Start::Claimed { worker, .. } => State::Running(Claim {
                 number: ClaimNumber::new(1),

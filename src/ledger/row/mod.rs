@@ -4,16 +4,24 @@
 //! a default. SQL and connections do not belong here.
 
 mod attempt;
+mod bulk;
 mod call;
+mod hold;
+mod report;
 mod stamp;
 mod story;
+mod tally;
 mod text;
 
 pub(super) use attempt::{AttemptFields, AttemptRow, NextFields};
+pub(super) use bulk::{AuditRow, BulkCallRow, BulkRow, CountRow, GroupRow};
 pub(super) use call::{CallRow, RequestFields, StateRow, StoredRow, SubmissionFields};
+pub(super) use hold::{HoldRow, park_kind};
+pub(super) use report::{AttemptOfCallRow, ReportRow};
 pub(super) use stamp::{Stamp, micros};
 pub(super) use story::{ActionRow, LaneRow, NoticeRow, PastRevisionRow, WaitingRow};
-pub(super) use text::{pairs_to_json, storable};
+pub(super) use tally::{EndpointTallyRow, MinuteTallyRow};
+pub(super) use text::{course_to_json, pairs_to_json, storable};
 
 use super::{LedgerError, Result};
 

@@ -4,10 +4,11 @@ use uuid::Uuid;
 
 use super::super::{Channel, LaneReport, Notice, Result, Waiting};
 use super::call::RequestRow;
+use super::text::failure_from_json;
 use super::{Stamp, known, parsed, within};
 use crate::call::{
-    Action, ActionKind, AttemptNumber, CallId, EndpointName, Event, IdempotencyKey, PastRevision, Publisher,
-    ReviewReason, Revision, Status, Ticket, WorkerName,
+    Action, ActionKind, AttemptNumber, CallId, EndpointName, Event, IdempotencyKey, Mode, PastRevision,
+    Publisher, ReviewReason, Revision, Status, Ticket, WorkerName,
 };
 
 /// One row of `actions`.
@@ -71,6 +72,9 @@ pub(in crate::ledger) struct NoticeRow {
     at: Stamp,
     callback_url: Option<String>,
     tries: i32,
+    /// The publisher's own failure, where no attempt had been made.
+    failure: Option<String>,
+    dry_run: bool,
 }
 
 impl NoticeRow {
@@ -81,6 +85,7 @@ impl NoticeRow {
 
     /// The notice that the row describes.
     pub(in crate::ledger) fn into_notice(self) -> Result<Notice> {
+        let failure = self.failure.as_deref().map(failure_from_json).transpose()?;
         Ok(Notice {
             id: self.id,
             channel: known(Channel::parse(&self.channel), "channel", &self.channel)?,
@@ -92,7 +97,8 @@ impl NoticeRow {
                 status: known(Status::parse(&self.status), "status", &self.status)?,
                 review_reason: self.review_reason.as_deref().map(read_reason).transpose()?,
                 attempts: self.attempts,
-                last_error: self.last_error,
+                last_error: self.last_error.or_else(|| failure?.error),
+                mode: if self.dry_run { Mode::DryRun } else { Mode::Live },
                 at: self.at.0,
             },
             callback_url: self.callback_url,

@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::super::review::group_of_new;
 use super::super::row::{Stamp, StoredRow, SubmissionFields, storable};
 use super::super::{Accepted, LedgerError, NewCall, Result, Start};
-use super::{notices, sql};
-use crate::call::{CallId, Status, Trigger};
+use super::{look, notices, sql};
+use crate::call::{CallId, KeyUse, Status};
 use crate::clock::Timestamp;
 use crate::limits::DEADLINE_DEFAULT;
 
@@ -61,7 +62,7 @@ async fn store(
         .bind(fields.status)
         .bind(times.due_at.map(Stamp))
         .bind(times.due_at.map(|due_at| Stamp(due_at.min(times.deadline))))
-        .bind(times.trigger())
+        .bind(fields.trigger)
         .bind(fields.rung)
         .bind(attempts_made)
         .bind(fields.worker)
@@ -77,6 +78,9 @@ async fn store(
         .bind(fields.failure)
         .bind(fields.trace_parent)
         .bind(Stamp(now))
+        .bind(fields.course)
+        .bind(fields.provider)
+        .bind(fields.dry_run)
         .execute(&mut *connection)
         .await?;
     if inserted.rows_affected() == 0 {
@@ -84,6 +88,7 @@ async fn store(
     }
     tag(connection, call).await?;
     if matches!(call.start, Start::Review(_)) {
+        look::set_error_group(connection, call.id, group_of_new(call)).await?;
         notices::notify(connection, fields.id, now).await?;
     }
     Ok(Some(times.row(fields.id, now)))
@@ -108,10 +113,6 @@ impl Times {
             Start::Review(_) => (None, None),
         };
         Self { due_at, deadline, lease_until }
-    }
-
-    fn trigger(&self) -> Option<&'static str> {
-        self.due_at.or(self.lease_until).map(|_| Trigger::First.as_str())
     }
 
     fn row(&self, id: Uuid, now: Timestamp) -> StoredRow {
@@ -172,18 +173,29 @@ async fn supersede(
     Ok(ended)
 }
 
-/// Under which call a key is known.
+/// Under which call the key of a call that was not stored is known.
 async fn explain(connection: &mut SqliteConnection, call: &NewCall) -> Result<Accepted> {
-    let known: Option<(Uuid, Vec<u8>)> = sqlx::query_as(sql::KNOWN)
-        .bind(call.submission.publisher.as_str())
-        .bind(call.key().as_str())
+    let known = look_up(connection, &call.key_use()).await?;
+    known.ok_or_else(|| LedgerError::Corrupt(format!("call {}: its id is taken under another key", call.id)))
+}
+
+/// Which of these keys are in use, and whether for the same document.
+pub(super) async fn known(
+    connection: &mut SqliteConnection,
+    uses: &[KeyUse],
+) -> Result<Vec<Option<Accepted>>> {
+    let mut answers = Vec::with_capacity(uses.len());
+    for key_use in uses {
+        answers.push(look_up(connection, key_use).await?);
+    }
+    Ok(answers)
+}
+
+async fn look_up(connection: &mut SqliteConnection, key_use: &KeyUse) -> Result<Option<Accepted>> {
+    let found: Option<(Uuid, Vec<u8>)> = sqlx::query_as(sql::KNOWN)
+        .bind(key_use.publisher.as_str())
+        .bind(key_use.key.as_str())
         .fetch_optional(connection)
         .await?;
-    match known {
-        Some((id, fingerprint)) if fingerprint == call.submission.fingerprint => {
-            Ok(Accepted::Known(CallId::from_uuid(id)))
-        }
-        Some((id, _)) => Ok(Accepted::KeyReused(CallId::from_uuid(id))),
-        None => Err(LedgerError::Corrupt(format!("call {}: its id is taken under another key", call.id))),
-    }
+    Ok(found.map(|(id, fingerprint)| Accepted::of(key_use, CallId::from_uuid(id), &fingerprint)))
 }

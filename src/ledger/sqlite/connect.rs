@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 
+use super::super::schema::{AppliedRow, Schema, compare};
 use super::super::{LedgerError, Result};
+use super::sql_schema;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -116,6 +118,14 @@ fn unopened(path: &Path, error: sqlx::Error) -> LedgerError {
 /// Brings the schema to this program's version.
 pub(super) async fn migrate(writer: &SqlitePool) -> Result<()> {
     Ok(MIGRATIONS.run(writer).await?)
+}
+
+/// How the schema compares with this program's.
+pub(super) async fn schema(connection: &mut SqliteConnection) -> Result<Schema> {
+    let known: bool = sqlx::query_scalar(sql_schema::MIGRATIONS_KNOWN).fetch_one(&mut *connection).await?;
+    let applied: Vec<AppliedRow> =
+        if known { sqlx::query_as(sql_schema::MIGRATIONS).fetch_all(connection).await? } else { Vec::new() };
+    Ok(compare(&MIGRATIONS, &applied))
 }
 
 #[cfg(test)]

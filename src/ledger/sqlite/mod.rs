@@ -4,13 +4,22 @@
 //! the disk. The ledger's clock is this machine's, read once a transaction has the lock. Nothing here decides what comes next.
 
 mod accept;
+mod audit;
+mod bulk;
 mod claim;
 mod connect;
+mod erase;
+mod holds;
 mod look;
 mod notices;
 mod operate;
 mod record;
+mod reports;
+mod retention;
 pub mod sql;
+pub mod sql_schema;
+pub mod sql_upkeep;
+mod tallies;
 mod waiting;
 
 use std::time::Duration;
@@ -18,12 +27,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 
+use super::schema::Schema;
 use super::{
-    Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, Filter, LaneReport, Ledger, NewCall, Notice,
-    OperatorAction, Record, Recorded, Result, SetAside, Totals, Waiting,
+    Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, EndpointTally, Erased, Erasure, Filter, Group,
+    LaneReport, Ledger, MinuteTally, NewCall, Notice, OperatorAction, Record, Recorded, Result, Retention,
+    SetAside, Tidied, Totals, Upkeep, Waiting,
 };
-use crate::call::{Call, CallId, EndpointName, Ticket, WorkerName};
+use crate::call::{Call, CallId, EndpointName, KeyUse, Ticket, WorkerName};
 use crate::clock::Timestamp;
+use crate::tally::Tally;
 
 /// The ledger on SQLite.
 #[derive(Debug)]
@@ -49,8 +61,8 @@ impl SqliteLedger {
 /// Runs an operation that writes, in one transaction. The clock is read once nobody else can write.
 macro_rules! write {
     ($ledger:expr, |$connection:ident, $now:ident| $work:expr) => {{
-        let mut transaction = $ledger.writer.begin_with(sql::BEGIN).await?;
-        let $now = Timestamp::now();
+        let mut transaction = $ledger.writer.begin_with(crate::ledger::sqlite::sql::BEGIN).await?;
+        let $now = crate::clock::Timestamp::now();
         let $connection = &mut *transaction;
         let done = $work.await?;
         transaction.commit().await?;
@@ -69,10 +81,16 @@ macro_rules! read {
     }};
 }
 
+use {read, write};
+
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn migrate(&self) -> Result<()> {
         connect::migrate(&self.writer).await
+    }
+
+    async fn schema(&self) -> Result<Schema> {
+        read!(self, |connection| connect::schema(connection))
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -81,6 +99,10 @@ impl Ledger for SqliteLedger {
 
     async fn accept(&self, calls: &[NewCall]) -> Result<Vec<Accepted>> {
         write!(self, |connection, now| accept::accept(connection, calls, now))
+    }
+
+    async fn known(&self, uses: &[KeyUse]) -> Result<Vec<Option<Accepted>>> {
+        read!(self, |connection| accept::known(connection, uses))
     }
 
     async fn claim(&self, wishes: &[ClaimWish]) -> Result<Vec<Claimed>> {
@@ -141,6 +163,10 @@ impl Ledger for SqliteLedger {
         read!(self, |connection| look::list(connection, filter, before, limit))
     }
 
+    async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>> {
+        read!(self, |connection| look::groups(connection, filter, limit))
+    }
+
     async fn totals(&self) -> Result<Totals> {
         read!(self, |connection| look::totals(connection))
     }
@@ -168,6 +194,37 @@ impl Ledger for SqliteLedger {
         self.readers.close().await;
         self.writer.close().await;
         self.lock.release();
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqliteLedger {
+    async fn add_tallies(&self, added: &[Tally]) -> Result<()> {
+        write!(self, |connection, _now| tallies::add(connection, added))
+    }
+
+    async fn tallies_by_minute(
+        &self,
+        since: Timestamp,
+        endpoint: Option<&EndpointName>,
+    ) -> Result<Vec<MinuteTally>> {
+        read!(self, |connection| tallies::by_minute(connection, since, endpoint))
+    }
+
+    async fn tallies_by_endpoint(
+        &self,
+        since: Timestamp,
+        endpoint: Option<&EndpointName>,
+    ) -> Result<Vec<EndpointTally>> {
+        read!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
+    }
+
+    async fn tidy(&self, rules: &Retention) -> Result<Tidied> {
+        write!(self, |connection, now| retention::tidy(connection, rules, now))
+    }
+
+    async fn erase(&self, calls: &[CallId], erasure: &Erasure) -> Result<Erased> {
+        write!(self, |connection, now| erase::erase(connection, calls, erasure, now))
     }
 }
 

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::super::operator::{KeyWish, Replay, refusal, replay, span};
-use super::super::row::{CallRow, RequestFields, Stamp, storable};
+use super::super::row::{CallRow, RequestFields, Stamp, course_to_json, storable};
 use super::super::{Acted, OperatorAction, Order, Result};
 use super::{notices, sql};
 use crate::call::{Call, IdempotencyKey, Status};
@@ -81,6 +81,7 @@ async fn set_going(
         .bind(replay.sent_key.as_ref().map(IdempotencyKey::as_str))
         .bind(replay.revision.get())
         .bind(Stamp(now))
+        .bind(course_to_json(&replay.course))
         .fetch_one(connection)
         .await?;
     row.into_call()

@@ -2,8 +2,9 @@
 
 use sqlx::{FromRow, SqliteConnection};
 
-use super::super::late::{ClosedAttempt, Finding, find_out};
-use super::super::row::{AttemptFields, CallRow, NextFields, Stamp, StateRow};
+use super::super::late::{ClosedAttempt, Finding, find_out, stripped};
+use super::super::review::group_of_record;
+use super::super::row::{AttemptFields, CallRow, NextFields, Stamp, StateRow, course_to_json};
 use super::super::{Next, Record, Recorded, Result};
 use super::{notices, sql};
 use crate::call::{State, Status, Verdict};
@@ -39,7 +40,7 @@ async fn apply(
     record: &Record,
     now: Timestamp,
 ) -> Result<Option<Recorded>> {
-    let attempt = AttemptFields::from(&record.attempt);
+    let attempt = AttemptFields::from(&*record.attempt);
     let Some(changed) = move_on(connection, record, &attempt, now).await? else { return Ok(None) };
     log(connection, record, attempt, now).await?;
     let state = changed.state.state()?;
@@ -79,6 +80,8 @@ async fn move_on(
         .bind(attempt.answer.status)
         .bind(attempt.error.as_deref())
         .bind(Stamp(now))
+        .bind(course_to_json(&record.course))
+        .bind(group_of_record(record))
         .fetch_optional(connection)
         .await?)
 }
@@ -111,6 +114,10 @@ async fn log(
         .bind(attempt.error_kind)
         .bind(attempt.error_detail)
         .bind(Stamp(now))
+        .bind(attempt.provider_reason)
+        .bind(attempt.cost_millionths)
+        .bind(attempt.rule)
+        .bind(attempt.rule_notes)
         .execute(connection)
         .await?;
     Ok(())
@@ -132,6 +139,7 @@ async fn look_back(connection: &mut SqliteConnection, record: &Record, now: Time
             let wake_at = call.wake_at().map(|stamp| stamp.0);
             Ok(Recorded::Applied { state: call.into_call()?.state, wake_at })
         }
+        Finding::CameLate if call.is_erased() => add_late(connection, &stripped(record), now).await,
         Finding::CameLate => add_late(connection, record, now).await,
         Finding::Nothing => Ok(lost),
     }
@@ -139,7 +147,7 @@ async fn look_back(connection: &mut SqliteConnection, record: &Record, now: Time
 
 /// Keeps a late result, and lets a late success end the call.
 async fn add_late(connection: &mut SqliteConnection, record: &Record, now: Timestamp) -> Result<Recorded> {
-    let attempt = AttemptFields::from(&record.attempt);
+    let attempt = AttemptFields::from(&*record.attempt);
     let call = record.call.uuid();
     let status = attempt.answer.status;
     sqlx::query(sql::ADD_LATE_RESULT)

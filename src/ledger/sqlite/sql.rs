@@ -8,10 +8,16 @@ macro_rules! call_columns {
     () => {
         "id, publisher, idempotency_key, sent_key, endpoint, method, path, headers, body_kind, body, status, due_at, wake_at,
          trigger, rung, attempts_made, claim_number, worker, started_at, lease_until, review_reason, deadline, span_us,
-         entity_key, entity_version, tags, callback_url, failure, last_verdict, last_http_status, last_error, trace_parent,
-         revision, created_at, updated_at, finished_at"
+         entity_key, entity_version, tags, callback_url, failure, last_verdict, last_http_status, last_error, course, provider, dry_run, trace_parent,
+         revision, created_at, updated_at, finished_at, body_erased_at, erased_at"
     };
 }
+
+pub mod audit;
+pub mod bulk;
+pub mod holds;
+pub mod look;
+pub mod reports;
 
 /// Begins a transaction that writes. It takes the lock at once: one that took it only with its first write could find that another
 /// had written since its first read, and fail.
@@ -22,11 +28,13 @@ pub const ACCEPT: &str = "
     insert into calls
       (id, publisher, idempotency_key, fingerprint, endpoint, method, path, headers, body_kind, body, status, due_at, wake_at,
        trigger, rung, attempts_made, claim_number, worker, started_at, lease_until, review_reason, deadline, span_us,
-       entity_key, entity_version, tags, callback_url, failure, trace_parent, revision, created_at, updated_at)
+       entity_key, entity_version, tags, callback_url, failure, trace_parent, revision, created_at, updated_at,
+       course, provider, dry_run)
     values
       (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
        ?14, ?15, ?16, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-       ?23, ?24, ?25, ?26, ?27, ?28, 1, ?29, ?29)
+       ?23, ?24, ?25, ?26, ?27, ?28, 1, ?29, ?29,
+       ?30, ?31, ?32)
     on conflict do nothing";
 
 /// A tag of a new call.
@@ -123,6 +131,8 @@ pub const RECORD: &str = "
       last_verdict = ?9,
       last_http_status = ?10,
       last_error = ?11,
+      course = ?13,
+      error_group = case when ?4 = 'review' and ending is null then ?14 else error_group end,
       updated_at = ?12
     where id = ?1 and status = 'running' and attempts_made = ?2 and claim_number = ?3
     returning status, due_at, wake_at, trigger, attempts_made, claim_number, worker, started_at, lease_until, review_reason,
@@ -133,9 +143,10 @@ pub const LOG_ATTEMPT: &str = "
     insert into attempts
       (call_id, number, claim_number, trigger, provider, worker, started_at, duration_us, verdict, request_method, request_url,
        request_headers, request_body_bytes, request_revision, http_status, response_headers, response_body, response_body_bytes,
-       error_kind, error_detail, recorded_at)
+       error_kind, error_detail, recorded_at, provider_reason, cost_millionths, rule, rule_notes)
     values
-      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+       ?22, ?23, ?24, ?25)";
 
 /// One call, inside a transaction that writes.
 pub const LOCK_CALL: &str = concat!("select ", call_columns!(), " from calls where id = ?1");
@@ -285,6 +296,7 @@ pub const REPLAY: &str = concat!(
        body = ?7,
        sent_key = ?8,
        revision = ?9,
+       course = ?11,
        updated_at = ?10
      where id = ?1
      returning ",
@@ -300,6 +312,7 @@ pub const FINISH: &str = concat!(
        trigger = null,
        review_reason = null,
        finished_at = ?3,
+       revision = revision + 1,
        updated_at = ?3
      where id = ?1
      returning ",
@@ -321,7 +334,7 @@ pub const FIND: &str = LOCK_CALL;
 
 /// The attempts of a call.
 pub const ATTEMPTS: &str = "
-    select number, claim_number, trigger, provider, worker, started_at, duration_us, verdict, request_method, request_url,
+    select number, claim_number, trigger, provider, provider_reason, cost_millionths, rule, rule_notes, worker, started_at, duration_us, verdict, request_method, request_url,
       request_headers, request_body_bytes, request_revision, http_status, response_headers, response_body,
       response_body_bytes, error_kind, error_detail, late_verdict, late_recorded_at
     from attempts
@@ -338,34 +351,6 @@ pub const REVISIONS: &str = "
     from revisions
     where call_id = ?1
     order by revision";
-
-/// Calls that pass a filter, newest first. Lists come as JSON.
-pub const LIST: &str = concat!(
-    "select ",
-    call_columns!(),
-    r" from calls
-     where (?1 is null or id < ?1)
-       and (?2 is null or status in (select value from json_each(?2)))
-       and (?3 is null or endpoint = ?3)
-       and (?4 is null or publisher = ?4)
-       and (?5 is null or review_reason = ?5)
-       and (?6 is null or created_at >= ?6)
-       and (?7 is null or created_at < ?7)
-       and (?8 is null or not exists (
-         select 1
-         from json_each(?8) f
-         where not exists (
-           select 1
-           from call_tags t
-           where t.key = f.value ->> 0 and t.value = f.value ->> 1 and t.call_id = calls.id)))
-       and (?9 is null
-         or idempotency_key like ?9 escape '\'
-         or path like ?9 escape '\'
-         or last_error like ?9 escape '\'
-         or exists (select 1 from json_each(calls.tags) tag where tag.value ->> 1 like ?9 escape '\'))
-     order by id desc
-     limit ?10"
-);
 
 /// Counts. Attempt numbers have no gap, so the log's length is known without reading it: all attempts made but those that still run.
 pub const TOTALS: &str = "
@@ -389,7 +374,9 @@ pub const TAKE_NOTICES: &str = "
       order by due_at, id
       limit ?2)
     returning id, channel, call_id, endpoint, publisher, idempotency_key, status, review_reason, attempts, last_error, at,
-      callback_url, tries - 1 as tries";
+      callback_url, tries - 1 as tries,
+      (select c.failure from calls c where c.id = call_id and attempts = 0) as failure,
+      coalesce((select c.dry_run from calls c where c.id = call_id), 0) as dry_run";
 
 /// Forgets a notice that was told.
 pub const FORGET_NOTICES: &str = "delete from notices where id = ?1";
@@ -431,7 +418,6 @@ pub const ALL: &[&str] = &[
     ATTEMPTS,
     ACTIONS,
     REVISIONS,
-    LIST,
     TOTALS,
     TAKE_NOTICES,
     FORGET_NOTICES,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
+use super::super::review::group_of;
 use super::super::row::{CallRow, LaneRow, Stamp, WaitingRow, parsed, readable};
 use super::super::{LaneReport, Result, SetAside, Waiting};
-use super::{notices, rows, sql};
+use super::{look, notices, rows, sql};
 use crate::call::{Call, CallId, EndpointName, Ticket, WorkerName};
 use crate::clock::Timestamp;
 use crate::limits::EARLY_TOLERANCE;
@@ -39,7 +40,9 @@ pub(super) async fn set_aside(
         if changed.is_some() {
             notices::notify(connection, order.ticket.call.uuid(), now).await?;
         }
-        answers.push(readable(changed.into_iter().map(CallRow::into_call)).pop());
+        let call = readable(changed.into_iter().map(CallRow::into_call)).pop();
+        look::set_error_group(connection, order.ticket.call, call.as_ref().and_then(group_of)).await?;
+        answers.push(call);
     }
     Ok(answers)
 }

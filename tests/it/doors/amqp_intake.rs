@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use crate::support::amqp_client::{AmqpClient, Taken, json_properties};
-use crate::support::in_process::{Service, Setup, in_an_hour, keyed};
+use crate::support::in_process::{Service, Setup, in_an_hour, in_ms, keyed, past_deadline, to};
 use crate::support::wait_for;
 
 /// A service with small bodies, and a publisher.
@@ -307,6 +307,33 @@ async fn a_submission_that_comes_again_after_its_success_is_only_acknowledged() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_that_comes_again_after_its_deadline_is_only_acknowledged() {
+    let (service, client) = start().await;
+    let mut document = json!({ "endpoint": "sms", "request": { "path": "/ok" }, "deadline": in_ms(1_000) });
+    let under = |id: &str| json_properties().with_message_id(id.into());
+    publish(&service, &client, under("m-1"), document.to_string().as_bytes()).await;
+    found(&service, "status=succeeded").await;
+    past_deadline(&document).await;
+    for id in ["m-1", "m-2", "m-1"] {
+        publish(&service, &client, under(id), document.to_string().as_bytes()).await;
+    }
+    document["request"]["path"] = "/other".into();
+    publish(&service, &client, under("m-1"), document.to_string().as_bytes()).await;
+    let kept = rejected(&service, &client, 2).await;
+    let mut reasons: Vec<_> = kept
+        .iter()
+        .map(|message| (message.header("x-redial-message-id"), message.header("x-redial-error")))
+        .collect();
+    reasons.sort();
+    let reasons: Vec<_> = reasons.iter().map(|(id, code)| (id.as_str(), code.as_str())).collect();
+    assert_eq!(reasons, [("m-1", "idempotency_key_reused"), ("m-2", "deadline_passed")]);
+    for queue in [service.names().submit(), service.names().rejected()] {
+        assert_eq!(client.depth(&queue).await, 0, "{queue}");
+    }
+    assert_eq!(service.count("").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_routing_key_decides_nothing() {
     let (service, client) = start().await;
     for key in ["", "sms", "somebody.elses.words", "*.#"] {
@@ -329,4 +356,43 @@ async fn both_doors_lead_to_the_same_keys() {
     assert_eq!(kept.header("x-redial-error"), "idempotency_key_reused");
     assert!(kept.header("x-redial-detail").contains(&id), "{kept:?}");
     assert_eq!(service.count("").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejected_message_that_is_mended_and_moved_back_is_the_publishers_own() {
+    let (service, client) = start().await;
+    let names = service.names();
+    let properties = json_properties().with_app_id("shop".into()).with_message_id("order-7".into());
+    let (bad, good) = (json!({ "endpoint": "smss", "request": { "path": "/ok" } }), to("/ok"));
+    client.publish(&names.submit(), "smss", properties, bad.to_string().as_bytes()).await;
+    let first = rejected(&service, &client, 1).await.remove(0);
+
+    // Moved back as it is, by the default exchange as the management UI does, it is rejected once more, and nothing is forgotten.
+    client.publish("", &names.submit(), first.properties.clone(), &first.body).await;
+    let second = rejected(&service, &client, 1).await.remove(0);
+    assert_eq!(second.body, first.body);
+    for header in ["x-redial-message-id", "x-redial-exchange", "x-redial-routing-key", "x-redial-error"] {
+        assert_eq!(second.header(header), first.header(header), "{header}");
+    }
+    assert_eq!(second.header("x-redial-message-id"), "order-7");
+
+    // Mended, twice: it is one call, under the publisher's name and key.
+    for _ in 0..2 {
+        client.publish("", &names.submit(), second.properties.clone(), good.to_string().as_bytes()).await;
+    }
+    let list = wait_for("the call is there", || async {
+        let list = service.get("/v1/calls?publisher=shop").await.body;
+        (list["calls"].as_array().is_some_and(|calls| !calls.is_empty())).then_some(list)
+    })
+    .await;
+    assert_eq!(list["calls"][0]["idempotency_key"], "order-7");
+    client
+        .publish(&names.submit(), "sms", json_properties(), keyed("marker", "/ok").to_string().as_bytes())
+        .await;
+    wait_for("what came after both messages is there", || async {
+        (service.count("publisher=anonymous").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(service.count("publisher=shop").await, 1);
+    assert_eq!(client.depth(&names.rejected()).await, 0);
 }

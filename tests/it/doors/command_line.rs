@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
+use crate::support::database::Place;
 use crate::support::program::Workplace;
 use crate::support::wait_for;
 
@@ -15,7 +16,7 @@ const SOUND: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_explains_its_options() {
     let place = Workplace::new();
-    let commands: [(&[&str], &[&str]); 13] = [
+    let commands: [(&[&str], &[&str]); 20] = [
         (
             &[],
             &[
@@ -28,6 +29,18 @@ async fn every_command_explains_its_options() {
                 "topology",
                 "check",
                 "health",
+                "doctor",
+                "token",
+                "completions",
+                "calls",
+                "groups",
+                "bulk",
+                "endpoints",
+                "rejected",
+                "audit",
+                "judge",
+                "erase",
+                "top",
                 "--version",
             ],
         ),
@@ -43,6 +56,7 @@ async fn every_command_explains_its_options() {
                 "--delay",
                 "--rate",
                 "--waiting",
+                "--outage",
                 "--broker",
                 "--database",
                 "--concurrency",
@@ -54,8 +68,18 @@ async fn every_command_explains_its_options() {
         (&["topology", "export"], &["--config"]),
         (&["topology", "apply"], &["--config"]),
         (&["topology", "check"], &["--config"]),
-        (&["check"], &["--config"]),
+        (&["check"], &["--config", "--against", "REDIAL_TOKEN", "--json", "Exit codes"]),
         (&["health"], &["--server", "REDIAL_SERVER"]),
+        (&["doctor"], &["--config", "--server", "--json"]),
+        (&["token", "new"], &["NAME", "--roles", "submit, view, operate"]),
+        (&["completions"], &["bash", "zsh", "fish"]),
+        (&["calls", "list"], &["--status", "--tag", "--all", "--json", "REDIAL_TOKEN", "Exit codes"]),
+        (&["calls", "replay"], &["--request", "--new-key", "--note", "--if-revision"]),
+        (
+            &["bulk", "start"],
+            &["--dry-run", "--yes", "--canary", "--rate", "--stop-at-failure-rate", "--watch"],
+        ),
+        (&["top"], &["--once", "--every"]),
     ];
     for (command, mentions) in commands {
         let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
@@ -206,11 +230,35 @@ async fn a_schema_is_migrated_by_hand_as_often_as_one_likes() {
     }
     let server = place.start(&["serve", "--no-migrate"], &[]);
     let url = server.url().await;
-    assert_eq!(reqwest::get(format!("{url}/v1/stats")).await.unwrap().status(), 200);
+    let client = redial::cli::http::client(Duration::from_mins(1)).unwrap();
+    assert_eq!(client.get(format!("{url}/v1/stats")).send().await.unwrap().status(), 200);
     server.stop().await.with(0);
     let away = [("REDIAL_DATABASE__URL", "postgres://nobody:canary-pw@127.0.0.1:9/nowhere")];
     let ended = place.run_with(&["migrate"], &away).await.with(1);
     assert!(ended.err.starts_with("error: ") && !ended.err.contains("canary-pw"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_migrate_waits_for_who_does() {
+    let place = Workplace::with(SOUND);
+    let ended = place.run(&["serve", "--no-migrate"]).await.with(1);
+    assert!(
+        ended.err.contains("run `redial migrate` first"),
+        "nobody else could migrate its file: {}",
+        ended.err
+    );
+
+    let database = Place::on_postgres().await;
+    let url = database.url();
+    let shared = [("REDIAL_DATABASE__URL", url.as_str())];
+    let server = place.start(&["serve", "--no-migrate"], &shared);
+    server.says("waiting for `redial migrate`").await;
+    place.run_with(&["migrate"], &shared).await.with(0);
+    // It says where it listens when it is ready.
+    let client = redial::cli::http::client(Duration::from_mins(1)).unwrap();
+    let answer = client.get(format!("{}/readyz", server.url().await)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    server.stop().await.with(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,18 +304,50 @@ async fn no_secret_reaches_the_log_even_when_it_says_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_the_path_of_a_base_url_goes_to_the_third_party_and_nowhere_else() {
+    let place = Workplace::new();
+    let third_party = place.start(&["simulate", "--listen", "127.0.0.1:0"], &[]);
+    let base_url = third_party.url().await;
+    place.write(
+        "redial.toml",
+        &format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[endpoints.chat]\nbase_url = \"{base_url}/echo/bot${{BOT_TOKEN}}\"\n"
+        ),
+    );
+    let server = place.start(&["serve"], &[("BOT_TOKEN", "123:canary-of-the-bot"), ("REDIAL_LOG", "trace")]);
+    let url = server.url().await;
+    let client = redial::cli::http::client(Duration::from_secs(30)).unwrap();
+    let document = json!({ "endpoint": "chat", "request": { "path": "/send", "body": {} } });
+    let submission = client.post(format!("{url}/v1/calls")).header("prefer", "wait=20").json(&document);
+    let answer: Value = submission.send().await.unwrap().json().await.unwrap();
+    let id = answer["id"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    let mut shown = vec![answer.to_string()];
+    for path in [&format!("/v1/calls/{id}"), "/v1/endpoints", "/v1/endpoints/chat", "/v1/configuration"] {
+        shown.push(client.get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap());
+    }
+    let story: Value = serde_json::from_str(&shown[1]).unwrap();
+    assert_eq!(story["status"], "succeeded", "{story}");
+    assert_eq!(story["attempts"][0]["request"]["url"], format!("{base_url}/echo/bot[redacted]/send"));
+    shown.push(server.stop().await.with(0).err);
+    for text in shown {
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let seen =
+        client.get(format!("{base_url}/_simulator/requests")).send().await.unwrap().text().await.unwrap();
+    assert!(seen.contains("/echo/bot123:canary-of-the-bot/send"), "{seen}");
+    third_party.stop().await.with(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_simulator_says_where_it_listens_and_what_it_has_seen() {
     let place = Workplace::new();
     place.write("script.toml", "[[rules]]\npath = \"/pay\"\nstatus = 402\n");
     let simulator = place.start(&["simulate", "--listen", "127.0.0.1:0", "--script", "script.toml"], &[]);
     let url = simulator.url().await;
+    let client = redial::cli::http::client(Duration::from_mins(1)).unwrap();
     for (path, status) in [("/pay", 402), ("/ok", 200), ("/status/503", 503)] {
-        let answer = reqwest::Client::new()
-            .post(format!("{url}{path}"))
-            .header("idempotency-key", path)
-            .send()
-            .await
-            .unwrap();
+        let answer =
+            client.post(format!("{url}{path}")).header("idempotency-key", path).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
     }
     let ended = simulator.stop().await.with(0);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redial::broker::topology::base_tiers;
+use redial::broker::topology::{Argument, base_tiers};
 use redial::broker::{Names, Topology};
 use serde_json::Value;
 
 use crate::support::amqp_client::AmqpClient;
-use crate::support::broker::{amqp_url, apart, delete, lanes};
+use crate::support::broker::{amqp_admin, amqp_url, apart, delete, lanes};
 use crate::support::database::Place;
 use crate::support::program::{Ended, Workplace};
 use crate::support::unique_name;
@@ -94,6 +94,37 @@ async fn a_bench_reports_nothing_lost_and_nothing_doubled() {
     assert!(lateness["p99"].as_f64() <= lateness["max"].as_f64(), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bench_of_an_outage_tells_how_it_was_borne() {
+    let database = server_url().await;
+    let arguments = [
+        "bench",
+        "--calls",
+        "300",
+        "--concurrency",
+        "16",
+        "--outage",
+        "3s",
+        "--json",
+        "--broker",
+        amqp_url(),
+        "--database",
+        &database,
+    ];
+    let ended = Workplace::new().run_with(&arguments, &[("PATH", "/usr/bin:/bin")]).await.with(0);
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let figure = |name: &str| report["outage"][name].as_f64().unwrap_or_else(|| panic!("{name} in {report}"));
+    assert_eq!(
+        (&report["lost"], &report["doubled"], figure("rungs_lost")),
+        (&0.into(), &0.into(), 0.0),
+        "{report}"
+    );
+    // The breaker wants to see 20 calls fail; those that are under way then, and a probe, may come besides.
+    assert!((20.0..=60.0).contains(&figure("requests_while_down")), "{report}");
+    assert!(figure("drained_after_s") >= figure("back_after_s"), "{report}");
+    assert!(figure("requests_in_first_second") <= figure("requests_in_busiest_second"), "{report}");
+}
+
 /// The server that tests' databases are created on.
 async fn server_url() -> String {
     let mut url = url::Url::parse(&Place::on_postgres().await.url()).unwrap();
@@ -168,6 +199,60 @@ async fn the_topology_is_applied_and_checked() {
     delete(amqp_url(), &alone).await;
     let check = queues.place.run(&["topology", "check"]).await.with(1);
     assert!(check.out.contains(&queues.topology.names.replay()), "{}", check.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_finds_a_queue_that_has_drifted() {
+    let queues = Queues::new();
+    let tier = queues.topology.names.tier(Duration::from_secs(1));
+    let mut drifted = queues.topology.clone();
+    for queue in drifted.queues.iter_mut().filter(|queue| queue.name == tier) {
+        queue.arguments.insert("x-message-ttl", Argument::Number(2_000));
+    }
+    assert_eq!(amqp_admin().apply(&drifted).await.unwrap(), []);
+    let sick = queues.place.run(&["doctor", "--json"]).await.with(1);
+    let report: Value = serde_json::from_str(&sick.out).unwrap();
+    let faults: Vec<&Value> =
+        report["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fault").collect();
+    assert_eq!((faults.len(), &report["faults"]), (1, &Value::from(1)), "{report}");
+    let detail = faults[0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&tier) && detail.contains("x-message-ttl"), "{detail}");
+
+    delete(amqp_url(), &drifted).await;
+    queues.place.run(&["topology", "apply"]).await.with(0);
+    let well = queues.place.run(&["doctor"]).await.with(0).out;
+    for line in ["topology", "delivery limits", "lanes", "rejected messages"] {
+        assert!(well.lines().any(|shown| shown.starts_with(line)), "{line} in\n{well}");
+    }
+    // Nobody serves here: that is worth a warning, and no fault.
+    assert!(well.contains("nobody takes from") && well.contains("faults: 0"), "{well}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_looks_at_ledger_and_schema() {
+    let database = Place::on_postgres().await;
+    let place = Workplace::with(&format!(
+        "[database]\nurl = {:?}\n[endpoints.sms]\nbase_url = \"http://127.0.0.1:9\"\n",
+        database.url()
+    ));
+    let blank = place.run(&["doctor"]).await.with(1).out;
+    assert!(blank.contains("to be carried out: 0001 calls, 0002 attempts"), "{blank}");
+    place.run(&["migrate"]).await.with(0);
+    let well = place.run(&["doctor"]).await.with(0).out;
+    for part in [
+        "nothing pending",
+        "ledger's clock",
+        "no attempt has outlived its lease",
+        "no call is overdue",
+        "faults: 0",
+    ] {
+        assert!(well.contains(part), "{part} in\n{well}");
+    }
+    let away = [("REDIAL_DATABASE__URL", "postgres://postgres:canary-pw@127.0.0.1:9/x")];
+    let away = place.run_with(&["doctor"], &away).await.with(1).out;
+    assert!(away.contains("the ledger is away") && !away.contains("canary-pw"), "{away}");
+    let wrong = Workplace::with("[server]\nport = 1\n").run(&["doctor"]).await.with(1).out;
+    assert!(wrong.contains("configuration  fault"), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

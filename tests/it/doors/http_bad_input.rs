@@ -84,6 +84,7 @@ async fn what_is_readable_but_wrong_is_refused_with_422_and_the_place() {
         (around(r#"{"path":"/ok","body_base64":"AA=="}"#), "/request/headers", "missing_field"),
         (around(r#"{"path":"/ok","body":"a\u0000b"}"#), "/request/body", "invalid_value"),
         (around(r#"{"path":"/ok","body":{"deep":["\u0000"]}}"#), "/request/body/deep/0", "invalid_value"),
+        (around(r#"{"path":"/ok","body":{"deep":{"a\u0000":1}}}"#), "/request/body/deep", "invalid_value"),
         (with(r#""colour":"red""#), "/colour", "unknown_field"),
         (with(r#""idempotency_key":7"#), "/idempotency_key", "wrong_type"),
         (with(r#""idempotency_key":"""#), "/idempotency_key", "invalid_value"),
@@ -129,6 +130,7 @@ async fn what_is_readable_but_wrong_is_refused_with_422_and_the_place() {
         (header("content-length", "1"), "/request/headers/content-length", "invalid_value"),
         (header("Transfer-Encoding", "chunked"), "/request/headers/Transfer-Encoding", "invalid_value"),
         (header("connection", "close"), "/request/headers/connection", "invalid_value"),
+        (header("Idempotency-Key", "mine"), "/request/headers", "invalid_value"),
     ];
     for (text, pointer, code) in &cases {
         let answer = service.post_text("/v1/calls", text.clone()).await;
@@ -161,6 +163,24 @@ async fn all_faults_of_a_document_are_named_at_once() {
     assert_eq!(faults, expected);
     for (pointer, _) in expected {
         assert!(answer.body["detail"].as_str().unwrap().contains(pointer), "{pointer} in {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_is_wrong_everywhere_is_answered_shortly() {
+    let service = Setup::embedded().start().await;
+    // Were each of these strings named by its place, the answer would have 600 MB.
+    let (place, strings) = ("k".repeat(100_000), vec!["\u{0}"; 6_000]);
+    let fields: serde_json::Map<_, _> =
+        (0..5_000).map(|number| (format!("field-{number}"), json!(1))).collect();
+    for document in [json!({ "token": { place: strings } }), Value::Object(fields)] {
+        for path in ["/v1/session", "/v1/calls"] {
+            let answer = service.post(path, &document).await;
+            assert_eq!((answer.status, answer.faults().len()), (422, 101), "{path}");
+            assert!(answer.body.to_string().len() < 500_000, "{path}");
+            let last = answer.faults().last().map(|(_, code)| (*code).to_owned());
+            assert_eq!(last.as_deref(), Some("too_many_faults"), "{path}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::in_process::{Setup, in_an_hour, keyed};
+use crate::support::in_process::{Setup, in_an_hour, in_ms, keyed, past_deadline};
 use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,6 +75,38 @@ async fn the_same_key_within_a_batch_is_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_is_told_from_what_comes_too_late() {
+    let service = Setup::embedded().start().await;
+    let deadline = in_ms(800);
+    let document = |key: &str, path: &str| {
+        let mut document = keyed(key, path);
+        document["deadline"] = deadline.clone().into();
+        document
+    };
+    let id = service.submit(&document("k", "/ok")).await;
+    past_deadline(&document("k", "/ok")).await;
+    let batch = json!([
+        document("never", "/ok"),
+        document("k", "/ok"),
+        keyed("new", "/ok"),
+        document("k", "/other"),
+        { "endpoint": "mms", "request": {} },
+        document("k", "/ok"),
+    ]);
+    let answer = service.post("/v1/calls/batch", &batch).await;
+    let results = answer.body["results"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
+    let found: Vec<_> = results
+        .iter()
+        .map(|result| (result["status"].as_u64().unwrap(), &result["problem"]["code"]))
+        .collect();
+    let (late, reused) = (json!("deadline_passed"), json!("idempotency_key_reused"));
+    let (unknown, none) = (json!("unknown_endpoint"), Value::Null);
+    let expected = [(422, &late), (200, &none), (202, &none), (422, &reused), (422, &unknown), (200, &none)];
+    assert_eq!(found, expected, "{answer:?}");
+    assert_eq!((&results[1]["call"]["id"], &results[5]["call"]["id"]), (&json!(id), &json!(id)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_batch_is_refused_whole() {
     let service = Setup::embedded().start().await;
     let of =
@@ -110,4 +142,28 @@ async fn what_is_malformed_inside_a_batch_disturbs_no_other() {
     let statuses: Vec<u64> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [202, 400, 400, 202]);
     assert_eq!(service.count("").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_of_bodies_are_shown_as_they_came_wherever_calls_are_shown() {
+    let service = Setup::embedded().start().await;
+    let body = r#"{"z":12345678901234567890.5,"price":19.90,"a":1e300}"#;
+    let document = format!(
+        r#"{{"endpoint":"sms","idempotency_key":"exact","request":{{"path":"/status/422","body":{body}}}}}"#
+    );
+    let text = async |request: reqwest::RequestBuilder| request.send().await.unwrap().text().await.unwrap();
+    let post = |path: &str, body: String| {
+        let request = service.request_as("tester", reqwest::Method::POST, path);
+        request.header("content-type", "application/json").body(body)
+    };
+    let batch = text(post("/v1/calls/batch", format!("[{document}]"))).await;
+    let id = service.get("/v1/calls?q=exact").await.body["calls"][0]["id"].as_str().unwrap().to_owned();
+    service.call_in(&id, "review").await;
+    let preview =
+        text(post("/v1/bulk", r#"{"action":"replay","filter":{},"dry_run":true}"#.to_owned())).await;
+    let get = |path: &str| service.request_as("tester", reqwest::Method::GET, path);
+    let (list, call) = (text(get("/v1/calls")).await, text(get(&format!("/v1/calls/{id}"))).await);
+    for shown in [batch, preview, list, call] {
+        assert!(shown.contains(body), "{shown}");
+    }
 }

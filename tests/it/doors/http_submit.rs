@@ -1,12 +1,18 @@
 //! Submitting by HTTP: what is accepted, under which key, and when it is confirmed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
-use crate::support::in_process::{Service, Setup, in_an_hour, keyed, to};
+use crate::support::in_process::{Service, Setup, in_an_hour, in_ms, keyed, past_deadline, to};
+use crate::support::raw_http::{RawHttp, head};
+use crate::support::wait_for;
+
+/// Submitters that do not wait for their answer.
+const GONE: u64 = 300;
 
 async fn submit_as(service: &Service, token: &str, document: &Value) -> Answer {
     Answer::to(service.request_as(token, Method::POST, "/v1/calls").json(document)).await
@@ -76,6 +82,46 @@ async fn a_known_key_with_an_equal_document_is_answered_200_and_adds_nothing() {
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("succeeded")));
     assert_eq!(service.count("").await, 1);
     assert_eq!(service.seen("k").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_call_is_known_after_its_deadline_too() {
+    let service = Setup::embedded().start().await;
+    let mut document = keyed("k", "/ok");
+    document["deadline"] = in_ms(800).into();
+    let id = service.submit(&document).await;
+    service.call_in(&id, "succeeded").await;
+    past_deadline(&document).await;
+    let again = service.post("/v1/calls", &document).await;
+    assert_eq!((again.status, again.id()), (200, id.clone()), "{again:?}");
+    let mut other = document.clone();
+    other["request"]["path"] = "/other".into();
+    service.post("/v1/calls", &other).await.refuses(422, "idempotency_key_reused", "another document");
+    let mut unheard_of = document.clone();
+    unheard_of["idempotency_key"] = "never handed over".into();
+    service.post("/v1/calls", &unheard_of).await.refuses(422, "deadline_passed", "a key that nobody has");
+    let as_shop = submit_as(&service, "shop", &document).await;
+    as_shop.refuses(422, "deadline_passed", "another publisher's key");
+    document["colour"] = "red".into();
+    service.post("/v1/calls", &document).await.refuses(422, "unknown_field", "wrong at any time");
+    assert_eq!(service.seen("k").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_could_only_expire_is_refused_and_one_with_a_deadline_of_its_own_is_not() {
+    let service = Setup::embedded().start().await;
+    let days = |days: u64| in_ms(days * 24 * 3_600_000);
+    let mut document = keyed("k", "/ok");
+    document["not_before"] = days(8).into();
+    let refused = service.post("/v1/calls", &document).await;
+    refused.refuses(422, "invalid_value", "beyond the default deadline");
+    assert_eq!(refused.body["faults"][0]["pointer"], "/not_before", "{refused:?}");
+    for part in ["7 days", "deadline"] {
+        assert!(refused.body["detail"].as_str().unwrap().contains(part), "{part} in {refused:?}");
+    }
+    document["deadline"] = days(9).into();
+    let id = service.submit(&document).await;
+    assert_eq!(service.call(&id).await["due_at"], document["not_before"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,4 +201,36 @@ async fn an_older_version_of_an_entity_is_superseded_and_a_newer_one_supersedes(
     assert_eq!(service.call(&seven).await["status"], "superseded");
     assert_eq!(service.call(&eight).await["entity"], json!({ "key": "deal-42", "version": 8 }));
     assert_eq!(service.post(&format!("/v1/calls/{six}/replay"), &json!({})).await.status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submitter_that_goes_away_in_the_middle_leaves_no_call_behind() {
+    let service = Setup::rabbitmq().await.start().await;
+    let address = service.address;
+    let gone = (0..GONE).map(|number| {
+        tokio::spawn(async move {
+            let body = keyed(&format!("gone-{number}"), "/ok").to_string();
+            let request = format!("{}content-length: {}\r\n\r\n{body}", head(), body.len());
+            let mut connection = RawHttp::connect(address).await;
+            assert!(connection.write(request.as_bytes()).await);
+            // Each goes at another moment: some before, some while, some after it is stored.
+            tokio::time::sleep(Duration::from_micros(number * 200)).await;
+        })
+    });
+    for submitter in gone.collect::<Vec<_>>() {
+        submitter.await.unwrap();
+    }
+    let stored = wait_for("no call is under way", || async {
+        let (running, scheduled) =
+            (service.count("status=running").await, service.count("status=scheduled").await);
+        (running + scheduled == 0).then_some(())?;
+        Some(service.count("status=succeeded").await)
+    })
+    .await;
+    assert!(stored > 0, "all went away too early to prove anything");
+    let list = service.get("/v1/calls?limit=500").await.body;
+    for call in list["calls"].as_array().unwrap() {
+        let found = (&call["status"], &call["attempts_made"]);
+        assert_eq!(found, (&json!("succeeded"), &json!(1)), "stored, and then nobody's: {call}");
+    }
 }

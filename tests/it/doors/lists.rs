@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
@@ -72,6 +72,45 @@ async fn each_filter_finds_what_it_names_newest_first() {
         (keys(&service, &format!("to={at}")).await, keys(&service, &format!("from={at}")).await);
     assert!(before.contains(&"done".to_owned()) && !before.contains(&"exhausted".to_owned()), "{before:?}");
     assert!(after.contains(&"exhausted".to_owned()) && !after.contains(&"tagged".to_owned()), "{after:?}");
+}
+
+/// Digits that a floating point number cannot hold, and members that are not in the order of the alphabet.
+const EXACT: &str = r#"{"z":12345678901234567890123,"a":19.90}"#;
+
+/// Asks for something, and holds the text of the answer to show the body as it was handed over.
+async fn is_exact(request: RequestBuilder, what: &str) -> String {
+    let text = request.send().await.unwrap().text().await.unwrap();
+    assert!(text.contains(EXACT), "{what}: {text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_keeps_every_digit_in_every_answer_that_shows_it() {
+    let service = Setup::embedded().start().await;
+    let document = |key: &str, path: &str| {
+        format!(
+            r#"{{"endpoint":"sms","idempotency_key":"{key}","request":{{"path":"{path}","body":{EXACT}}}}}"#
+        )
+    };
+    let ask = |method: Method, path: &str| service.request_as("tester", method, path);
+    let post = |path: &str, text: String| {
+        ask(Method::POST, path).header("content-type", "application/json").body(text)
+    };
+    let refused = document("refused", "/status/422");
+    let shown = is_exact(post("/v1/calls", refused.clone()), "submitting").await;
+    let id = serde_json::from_str::<Value>(&shown).unwrap()["id"].as_str().unwrap().to_owned();
+    service.call_in(&id, "review").await;
+    is_exact(post("/v1/calls/batch", format!("[{refused}]")), "a batch").await;
+    is_exact(ask(Method::GET, "/v1/calls"), "the list").await;
+    is_exact(ask(Method::GET, &format!("/v1/calls/{id}")), "one call").await;
+    let wish = json!({ "action": "cancel", "filter": {}, "dry_run": true });
+    is_exact(post("/v1/bulk", wish.to_string()), "the sample of a bulk job").await;
+    is_exact(post(&format!("/v1/calls/{id}/replay"), "{}".to_owned()), "a replay").await;
+    let encoded: String = url::form_urlencoded::byte_serialize(EXACT.as_bytes()).collect();
+    let echoed = format!("/ok?body={encoded}");
+    let waiting = post("/v1/calls", document("done", &echoed)).header("prefer", "wait=30");
+    let text = is_exact(waiting, "waiting").await;
+    assert_eq!(text.matches(EXACT).count(), 2, "the request and the third party's answer: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +204,10 @@ async fn endpoints_show_their_configuration_and_backlog_but_no_secret() {
     for (member, expected) in [
         ("base_url", json!(service.third_party.url())),
         ("ladder", json!(["200ms", "200ms"])),
-        ("timeout", json!({ "connect_ms": 2_000, "read_ms": 20_000, "overall_ms": 20_000 })),
+        (
+            "timeout",
+            json!({ "connect_ms": 2_000, "read_ms": 20_000, "overall_ms": 20_000, "adaptive_floor_ms": null }),
+        ),
         ("lease_ms", json!(25_000)),
         ("on_ambiguous", json!("retry")),
         ("lane", json!("sms")),

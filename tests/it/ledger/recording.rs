@@ -48,7 +48,7 @@ async fn a_success_ends_the_call_and_is_logged(database: Database) {
     assert_eq!(found.state, State::Succeeded { finished_at });
     let last = LastOutcome { verdict: Verdict::Success, http_status: Some(200), error: None };
     assert_eq!(found.last, Some(last));
-    assert_eq!(logged(&database, &call).await, [written.attempt]);
+    assert_eq!(logged(&database, &call).await, [Attempt::clone(&written.attempt)]);
 }
 
 async fn a_failure_is_followed_by_what_was_asked(database: Database) {
@@ -81,7 +81,7 @@ async fn what_a_third_party_says_never_spoils_a_record(database: Database) {
     let ledger = database.ledger();
     let call = running(&*ledger, "a").await;
     let outcome = Outcome::Failed { kind: ErrorKind::Malformed, detail: "\0\u{1b}[31m ü".to_owned() };
-    let written = Record { attempt: attempt(&call, Verdict::Ambiguous, outcome), ..failure(&call) };
+    let written = Record { attempt: attempt(&call, Verdict::Ambiguous, outcome).into(), ..failure(&call) };
     drop(record(&*ledger, written).await);
     let outcome = Outcome::Failed { kind: ErrorKind::Malformed, detail: "\u{fffd}\u{1b}[31m ü".to_owned() };
     assert_eq!(logged(&database, &call).await[0].outcome, outcome);
@@ -90,8 +90,9 @@ async fn what_a_third_party_says_never_spoils_a_record(database: Database) {
 async fn a_record_without_its_claim_changes_nothing(database: Database) {
     let ledger = database.ledger();
     let call = running(&*ledger, "a").await;
-    let mut forged = success(&call);
-    forged.attempt.claim = redial::call::ClaimNumber::new(7);
+    let claim = redial::call::ClaimNumber::new(7);
+    let attempt = Attempt { claim, ..attempt(&call, Verdict::Success, answered(200)) };
+    let forged = Record { attempt: attempt.into(), ..success(&call) };
     assert_eq!(record(&*ledger, forged).await, Recorded::ClaimLost { closed: false });
     assert_eq!(find(&*ledger, &call).await, call);
     let unknown = Record { call: redial::call::CallId::generate(), ..success(&call) };
@@ -198,7 +199,7 @@ async fn a_late_failure_is_evidence_only(database: Database) {
 
     let silent = lost(&*ledger, "b").await;
     drop(record(&*ledger, given_up(&silent)).await);
-    let late = Record { attempt: attempt(&silent, Verdict::Ambiguous, outcome), ..failure(&silent) };
+    let late = Record { attempt: attempt(&silent, Verdict::Ambiguous, outcome).into(), ..failure(&silent) };
     assert_eq!(record(&*ledger, late).await, Recorded::ClaimLost { closed: false });
     assert_eq!(logged(&database, &silent).await[0].late.as_ref().unwrap().verdict, Verdict::Ambiguous);
 }
@@ -219,7 +220,7 @@ async fn a_sweeper_that_comes_second_leaves_no_trace(database: Database) {
     let call = lost(&*ledger, "a").await;
     let answers = ledger.record(&[success(&call), given_up(&call)]).await.unwrap();
     assert_eq!(answers[1], Recorded::ClaimLost { closed: false });
-    assert_eq!(logged(&database, &call).await, [success(&call).attempt]);
+    assert_eq!(logged(&database, &call).await, [Attempt::clone(&success(&call).attempt)]);
 
     let other = lost(&*ledger, "b").await;
     drop(record(&*ledger, given_up(&other)).await);

@@ -277,9 +277,14 @@ async fn accept_stubbornly(
 
 #[tokio::test]
 async fn every_statement_can_be_prepared_on_postgres() {
+    use ledger::postgres::sql::{self, audit, bulk, holds, look, reports};
+    use ledger::postgres::{sql_schema as schema, sql_upkeep as upkeep};
+
     let database = Database::postgres().await;
     let mut connection = sqlx::PgConnection::connect(&database.place().url()).await.unwrap();
-    for statement in ledger::postgres::sql::ALL {
+    let statements =
+        [sql::ALL, audit::ALL, bulk::ALL, holds::ALL, look::ALL, reports::ALL, schema::ALL, upkeep::ALL];
+    for statement in statements.concat() {
         let prepared = (&mut connection).prepare(statement.into_sql_str()).await;
         assert!(prepared.is_ok(), "{:?}: {statement}", prepared.err());
     }
@@ -287,9 +292,14 @@ async fn every_statement_can_be_prepared_on_postgres() {
 
 #[tokio::test]
 async fn every_statement_can_be_prepared_on_sqlite() {
+    use ledger::sqlite::sql::{self, audit, bulk, holds, look, reports};
+    use ledger::sqlite::{sql_schema as schema, sql_upkeep as upkeep};
+
     let database = Database::sqlite().await;
     let mut connection = sqlx::SqliteConnection::connect(&database.place().url()).await.unwrap();
-    for statement in ledger::sqlite::sql::ALL {
+    let statements =
+        [sql::ALL, audit::ALL, bulk::ALL, holds::ALL, look::ALL, reports::ALL, schema::ALL, upkeep::ALL];
+    for statement in statements.concat() {
         let prepared = (&mut connection).prepare(statement.into_sql_str()).await;
         assert!(prepared.is_ok(), "{:?}: {statement}", prepared.err());
     }

@@ -61,6 +61,7 @@ async fn what_waits_is_paged_by_wake_time(database: Database) {
     drop(ledger.accept(&batch).await.unwrap());
     for number in 0..5_u64 {
         let start = Start::Waiting {
+            trigger: redial::call::Trigger::First,
             delay: LONG * 2 + Duration::from_secs(number),
             rung: redial::call::Rung::GROUND,
         };
@@ -86,7 +87,11 @@ async fn a_call_wakes_at_its_deadline_if_that_comes_first(database: Database) {
     let ledger = database.ledger();
     let now = ledger.now().await.unwrap();
     let short = Submission { deadline: Some(now.plus(LONG)), ..submission("short") };
-    let start = Start::Waiting { delay: LONG * 2, rung: redial::call::Rung::GROUND };
+    let start = Start::Waiting {
+        delay: LONG * 2,
+        rung: redial::call::Rung::GROUND,
+        trigger: redial::call::Trigger::First,
+    };
     let call = accept(&*ledger, NewCall { start, ..due_with(short) }).await;
     let past = accept(&*ledger, due_with(Submission { deadline: Some(now), ..submission("past") })).await;
     let all = pages(&*ledger, ENDPOINT, now.plus(LONG * 3), 10).await;

@@ -136,8 +136,8 @@ impl TestBroker {
     }
 
     /// The names of its objects.
-    pub(crate) fn names(&self) -> &Names {
-        &self.broker.topology().names
+    pub(crate) fn names(&self) -> Names {
+        self.broker.topology().names.clone()
     }
 }
 
@@ -148,7 +148,7 @@ impl Drop for TestBroker {
         let (broker, url) = (Arc::clone(&self.broker), self.url.clone());
         apart(async move {
             broker.close().await;
-            delete(&url, broker.topology()).await;
+            delete(&url, &broker.topology()).await;
         });
     }
 }

@@ -84,6 +84,11 @@ impl Client {
         Self { http, url: url.to_owned() }
     }
 
+    /// Where the process listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks for something; `Err` where no answer came.
     pub(crate) async fn ask(
         &self,
@@ -91,11 +96,23 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> reqwest::Result<(u16, Value)> {
+        self.ask_with(method, path, body, &[]).await
+    }
+
+    /// Asks for something, with headers.
+    pub(crate) async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&'static str, &str)],
+    ) -> reqwest::Result<(u16, Value)> {
         let request = self.http.request(method, format!("{}{path}", self.url));
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let answer = request.send().await?;
         let status = answer.status().as_u16();
         let text = answer.text().await?;
@@ -147,6 +164,29 @@ impl Client {
         serde_json::from_value(self.get(&format!("/v1/calls/{id}")).await).unwrap()
     }
 
+    /// A call, as the API shows it, once it stays as it is.
+    pub(crate) async fn at_rest(&self, id: &str) -> Value {
+        wait_for(&format!("call {id} is at rest"), || async {
+            let call = self.get(&format!("/v1/calls/{id}")).await;
+            AT_REST.contains(&call["status"].as_str().unwrap()).then_some(call)
+        })
+        .await
+    }
+
+    /// The call with this key, as the API shows it.
+    pub(crate) async fn view_of(&self, key: &str) -> Value {
+        let found = self.get(&format!("/v1/calls?q={key}")).await;
+        let calls = found["calls"].as_array().unwrap();
+        let call = calls.iter().find(|call| call["idempotency_key"] == key);
+        let id = call.unwrap_or_else(|| panic!("{key} is not in {found}"))["id"].as_str().unwrap();
+        self.get(&format!("/v1/calls/{id}")).await
+    }
+
+    /// The call with this key and its story.
+    pub(crate) async fn story_of(&self, key: &str) -> Story {
+        serde_json::from_value(self.view_of(key).await).unwrap()
+    }
+
     /// Every call with its story.
     pub(crate) async fn stories(&self) -> Vec<Story> {
         let ids = self.ids().await;
@@ -157,11 +197,25 @@ impl Client {
             .await
     }
 
+    /// Every call of an endpoint with its story.
+    pub(crate) async fn stories_of(&self, endpoint: &str) -> Vec<Story> {
+        let ids = self.ids_where(&format!("&endpoint={endpoint}")).await;
+        futures_util::stream::iter(ids)
+            .map(|id| async move { self.story(&id).await })
+            .buffer_unordered(SIDE_BY_SIDE)
+            .collect()
+            .await
+    }
+
     async fn ids(&self) -> Vec<String> {
+        self.ids_where("").await
+    }
+
+    async fn ids_where(&self, conditions: &str) -> Vec<String> {
         let mut ids = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.get(&format!("/v1/calls?limit=500&cursor={cursor}")).await;
+            let page = self.get(&format!("/v1/calls?limit=500&cursor={cursor}{conditions}")).await;
             let calls = page["calls"].as_array().unwrap();
             ids.extend(calls.iter().map(|call| call["id"].as_str().unwrap().to_owned()));
             let Some(next) = page["next_cursor"].as_str() else { return ids };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use redial::app::{self, App, Part};
 use redial::broker::Topology;
+use redial::clock::Timestamp;
 use redial::config::{self, Settings, Sources};
 use redial::simulator::{SeenRequest, Simulator, SimulatorConfig};
 use reqwest::{Method, RequestBuilder};
@@ -269,7 +270,17 @@ pub(crate) fn keyed(key: &str, path: &str) -> Value {
 /// A submission whose first attempt is an hour away.
 pub(crate) fn in_an_hour(key: &str) -> Value {
     let mut document = keyed(key, "/ok");
-    let hour = redial::clock::Timestamp::now().plus(Duration::from_hours(1));
-    document["not_before"] = hour.to_string().into();
+    document["not_before"] = in_ms(3_600_000).into();
     document
+}
+
+/// The time so many milliseconds from now.
+pub(crate) fn in_ms(delay_ms: u64) -> String {
+    Timestamp::now().plus(Duration::from_millis(delay_ms)).to_string()
+}
+
+/// Waits until a document's deadline has passed.
+pub(crate) async fn past_deadline(document: &Value) {
+    let deadline = Timestamp::parse_rfc3339(document["deadline"].as_str().unwrap()).unwrap();
+    wait_for("the deadline has passed", || async { (Timestamp::now() > deadline).then_some(()) }).await;
 }

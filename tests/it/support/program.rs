@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,15 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    fn of(output: &std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
     /// Holds it to this exit code.
     pub(crate) fn with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
@@ -75,12 +84,27 @@ impl Workplace {
     /// Runs a command to its end, with these environment variables.
     pub(crate) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
         let ended = tokio::time::timeout(PATIENCE, self.command(arguments, variables).output()).await;
-        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
-        Ended {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ended::of(&ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap())
+    }
+
+    /// Runs a command to its end in front of a person who types this; what it shows them is its output.
+    pub(crate) async fn run_at_terminal(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        typed: &str,
+    ) -> Ended {
+        let words = arguments.iter().map(|word| format!("'{word}'"));
+        let line = std::iter::once(env!("CARGO_BIN_EXE_redial").to_owned()).chain(words).collect::<Vec<_>>();
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+        command.env_clear().envs(variables.iter().copied()).env("TERM", "dumb").current_dir(self.0.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        // It waits in the terminal until it is read.
+        child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        Ended::of(&ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap())
     }
 
     /// Starts a command that goes on until it is told to stop.
@@ -136,10 +160,23 @@ impl Running {
         .await
     }
 
+    /// Waits until it has said this.
+    pub(crate) async fn says(&self, what: &str) {
+        wait_for(&format!("the process says {what:?}"), || async {
+            (self.out.text() + &self.err.text()).contains(what).then_some(())
+        })
+        .await;
+    }
+
     /// Asks it to stop, and waits for its end.
-    pub(crate) async fn stop(mut self) -> Ended {
+    pub(crate) async fn stop(self) -> Ended {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Ended {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
         let (out, err) = (self.out, self.err);
         out.reading.await.unwrap();

@@ -83,6 +83,11 @@ impl Service {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it without warning.
     pub(crate) fn kill(&mut self) {
         self.signal("KILL");
@@ -118,6 +123,11 @@ impl Service {
     /// Lets it go on after [`Self::halt`].
     pub(crate) fn go_on(&self) {
         self.signal("CONT");
+    }
+
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     fn signal(&self, signal: &str) {

@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     pub transport: Transport,
     /// Where calls are kept.
     pub store: Store,
-    /// The endpoints: name, and the lines of its table. All lead to the third party.
+    /// The endpoints: name, and the lines of its table. Those that name no base URL lead to the third party.
     pub endpoints: Vec<(&'static str, String)>,
     /// The lines of `[sweeper]`.
     pub sweeper: &'static str,
@@ -86,6 +86,8 @@ pub(crate) struct Stage {
     plan: Plan,
     folder: TempDir,
     stop: CancellationToken,
+    /// What earlier configurations declared: queues stay when an endpoint goes.
+    earlier: Vec<Topology>,
 }
 
 impl Stage {
@@ -106,13 +108,14 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         // The random end of a name is what tells it from others; a prefix has no room for all of it.
         let prefix = format!("j{}", &super::unique_name()[9..]);
-        let stage = Self { third_party, database, prefix, plan, folder, stop };
+        let stage = Self { third_party, database, prefix, plan, folder, stop, earlier: Vec::new() };
         stage.write_config();
         stage
     }
 
     /// The configuration, anew: `change` sees the endpoints before they are written.
     pub(crate) fn configure<T>(&mut self, change: impl FnOnce(&mut Vec<(&'static str, String)>) -> T) -> T {
+        self.earlier.extend(self.topology());
         let changed = change(&mut self.plan.endpoints);
         self.write_config();
         changed
@@ -165,14 +168,17 @@ impl Stage {
         );
         for (name, lines) in &self.plan.endpoints {
             let url = self.third_party.url();
-            let _ = write!(text, "[endpoints.{name}]\nbase_url = \"{url}\"\n{lines}\n");
+            let leads_elsewhere = lines.contains("base_url");
+            let own = if leads_elsewhere { String::new() } else { format!("base_url = \"{url}\"\n") };
+            let _ = write!(text, "[endpoints.{name}]\n{own}{lines}\n");
         }
         text
     }
 
-    fn topology(&self) -> Topology {
-        let loaded = redial::config::load(&Sources::of_text(self.config_text())).unwrap();
-        redial::app::topology(&loaded.settings).unwrap()
+    /// What the present configuration declares; nothing if it is faulty.
+    fn topology(&self) -> Option<Topology> {
+        let loaded = redial::config::load(&Sources::of_text(self.config_text())).ok()?;
+        redial::app::topology(&loaded.settings).ok()
     }
 }
 
@@ -180,8 +186,13 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.stop.cancel();
         if self.plan.transport == Transport::RabbitMq {
-            let (url, topology) = (self.broker_url(), self.topology());
-            apart(async move { delete(&url, &topology).await });
+            self.earlier.extend(self.topology());
+            let (url, topologies) = (self.broker_url(), std::mem::take(&mut self.earlier));
+            apart(async move {
+                for topology in topologies {
+                    delete(&url, &topology).await;
+                }
+            });
         }
     }
 }

@@ -1,0 +1,39 @@
+// Logging in: a token once, a session after that. The token is not kept in the page.
+
+import { html, useState } from "../base/view.js";
+import { t } from "../base/words.js";
+import { logIn } from "../base/api.js";
+import { go, place } from "../base/router.js";
+import { useAction } from "../base/data.js";
+import { Preferences } from "../parts/shell.js";
+import { Field } from "../parts/basics.js";
+
+function reason(error) {
+  if (!error) return null;
+  if (error.status === 401) return t("login.refused");
+  return error.message || t("failure.unreachable");
+}
+
+export function Login() {
+  const [token, setToken] = useState("");
+  const entering = useAction(async () => {
+    await logIn(token.trim());
+    if (place.peek().path === "/login") go("/", { replace: true });
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    if (token.trim()) entering.run();
+  };
+  return html`<main class="login">
+    <form class="login-card" onSubmit=${submit}>
+      <div class="login-brand"><svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M22.6 12.2A8 8 0 1 0 24 17" /><path d="M23.6 6.6v6h-6" /><circle cx="16" cy="17" r="2.2" /></svg><h1>Redial</h1></div>
+      <p class="faint">${t("login.sub")}</p>
+      <input type="text" name="username" autocomplete="username" value="redial" hidden readonly tabindex="-1" />
+      <${Field} label=${t("login.token")} hint=${t("login.hint")} error=${reason(entering.error)}>
+        ${(id) => html`<input id=${id} name="token" type="password" autocomplete="current-password" required autofocus value=${token} onInput=${(event) => { setToken(event.target.value); if (entering.error) entering.forget(); }} />`}
+      <//>
+      <button type="submit" class="button primary wide" disabled=${entering.busy || !token.trim()}>${entering.busy ? t("login.busy") : t("login.enter")}</button>
+    </form>
+    <${Preferences} />
+  </main>`;
+}

@@ -1,0 +1,54 @@
+//! Tallies: added by many processes at once, summed up for whoever looks.
+
+use sqlx::PgConnection;
+
+use super::super::row::{EndpointTallyRow, MinuteTallyRow, Stamp, readable};
+use super::super::{EndpointTally, MinuteTally, Result};
+use super::{column, sql_upkeep as sql};
+use crate::call::EndpointName;
+use crate::clock::Timestamp;
+use crate::tally::Tally;
+
+/// Adds counts to those that are there.
+pub(super) async fn add(connection: &mut PgConnection, tallies: &[Tally]) -> Result<()> {
+    let mut tallies: Vec<&Tally> = tallies.iter().collect();
+    tallies.sort_by_key(|tally| (tally.minute, tally.endpoint.clone(), tally.kind, tally.label.clone()));
+    sqlx::query(sql::ADD_TALLIES)
+        .bind(column(&tallies, |tally| Stamp(tally.minute)))
+        .bind(column(&tallies, |tally| tally.endpoint.as_str()))
+        .bind(column(&tallies, |tally| tally.provider.as_str()))
+        .bind(column(&tallies, |tally| tally.kind.as_str()))
+        .bind(column(&tallies, |tally| tally.label.as_str()))
+        .bind(column(&tallies, |tally| i64::try_from(tally.count).unwrap_or(i64::MAX)))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What was counted since a minute, by minute.
+pub(super) async fn by_minute(
+    connection: &mut PgConnection,
+    since: Timestamp,
+    endpoint: Option<&EndpointName>,
+) -> Result<Vec<MinuteTally>> {
+    let found: Vec<MinuteTallyRow> = sqlx::query_as(sql::TALLIES_BY_MINUTE)
+        .bind(Stamp(since))
+        .bind(endpoint.map(EndpointName::as_str))
+        .fetch_all(connection)
+        .await?;
+    Ok(readable(found.into_iter().map(MinuteTallyRow::into_tally)))
+}
+
+/// What was counted since a minute, by endpoint and provider.
+pub(super) async fn by_endpoint(
+    connection: &mut PgConnection,
+    since: Timestamp,
+    endpoint: Option<&EndpointName>,
+) -> Result<Vec<EndpointTally>> {
+    let found: Vec<EndpointTallyRow> = sqlx::query_as(sql::TALLIES_BY_ENDPOINT)
+        .bind(Stamp(since))
+        .bind(endpoint.map(EndpointName::as_str))
+        .fetch_all(connection)
+        .await?;
+    Ok(readable(found.into_iter().map(EndpointTallyRow::into_tally)))
+}

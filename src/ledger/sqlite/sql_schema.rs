@@ -1,0 +1,14 @@
+//! The statements that ask which migrations were carried out; twins of `postgres::sql_schema`.
+
+/// Whether there is a list of migrations at all.
+pub const MIGRATIONS_KNOWN: &str =
+    "select count(*) > 0 from sqlite_schema where type = 'table' and name = '_sqlx_migrations'";
+
+/// The migrations that were carried out, or begun.
+pub const MIGRATIONS: &str = "\
+select version, success, checksum
+from _sqlx_migrations
+order by version";
+
+/// Every statement, for the test that prepares them.
+pub const ALL: &[&str] = &[MIGRATIONS_KNOWN, MIGRATIONS];

@@ -1,0 +1,8 @@
+//! The console: its files, its sessions, its stream, and its pages in a real browser.
+
+mod details;
+mod files;
+mod journeys;
+mod pages;
+mod sessions;
+mod stream;
