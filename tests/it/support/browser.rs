@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
+use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -271,12 +272,22 @@ impl Browser {
         .await;
     }
 
-    /// Types into a field in place of what is there.
+    /// Types into a field in place of what is there, as a person does: all of it is selected, and what is typed replaces it. WebDriver's
+    /// own "clear" empties a field behind the page's back; a page that draws itself before the first letter puts the old text back.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         self.sees(selector).await;
-        let field = self.client.find(Locator::Css(selector)).await.unwrap();
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        let quoted = json!(selector);
+        let selected =
+            format!("const field = document.querySelector({quoted}); field.focus(); field.select(); return field.value");
+        let typed = if text.is_empty() { String::from(char::from(Key::Backspace)) } else { text.to_owned() };
+        wait_for(&format!("{selector} holds {text:?}"), || async {
+            let before = self.ask(&selected).await;
+            if before != text {
+                self.client.find(Locator::Css(selector)).await.ok()?.send_keys(&typed).await.ok()?;
+            }
+            (self.ask(&selected).await == text).then_some(())
+        })
+        .await;
     }
 
     /// Chooses a value of a list.
