@@ -49,7 +49,7 @@ const TONES = {
   "status.resolved": "good", "status.cancelled": "plain", "status.superseded": "plain",
   "verdict.success": "good", "verdict.transient": "warn", "verdict.limited": "info", "verdict.ambiguous": "busy",
   "verdict.pending": "info", "verdict.rejected": "bad",
-  "state.open": "good", "state.paused": "warn", "state.limited": "info", "state.breaker": "bad", "state.probing": "warn", "state.ramping": "info",
+  "state.active": "good", "state.paused": "warn", "state.limited": "info", "state.breaker": "bad", "state.probing": "warn", "state.ramping": "info",
   "breaker.closed": "good", "breaker.open": "bad", "breaker.half_open": "warn",
   "job.canary": "busy", "job.running": "info", "job.done": "good", "job.aborted": "plain", "job.stopped": "bad",
   "result.waiting": "plain", "result.acted": "info", "result.succeeded": "good", "result.failed": "bad", "result.skipped": "plain",

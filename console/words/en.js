@@ -129,7 +129,7 @@ export default {
   "action.erase": "Erase",
   "action.rejected_resubmit": "Rejected message resubmitted",
   "action.rejected_discard": "Rejected message discarded",
-  "state.open": "Open",
+  "state.active": "Active",
   "state.paused": "Paused",
   "state.limited": "Limited",
   "state.breaker": "Breaker open",

@@ -129,7 +129,7 @@ export default {
   "action.erase": "擦除",
   "action.rejected_resubmit": "重新提交被拒消息",
   "action.rejected_discard": "丢弃被拒消息",
-  "state.open": "正常",
+  "state.active": "正常",
   "state.paused": "已暂停",
   "state.limited": "被限流",
   "state.breaker": "已熔断",

@@ -63,10 +63,10 @@ pub(super) fn hold_view(hold: Option<&Hold>) -> Value {
     })
 }
 
-/// `open`: calls go out; `held`: none does; `probing`: one does; `ramping`: they do again, a few at first.
+/// `active`: calls go out; `held`: none does; `probing`: one does; `ramping`: they do again, a few at first.
 pub(super) fn state(hold: Option<&Hold>) -> &'static str {
     match hold.map(|hold| &hold.phase) {
-        None => "open",
+        None => "active",
         Some(Phase::Parked { .. }) => "held",
         Some(Phase::Probing { .. }) => "probing",
         Some(Phase::Ramping { .. }) => "ramping",

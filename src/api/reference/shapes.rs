@@ -342,7 +342,7 @@ struct Endpoint {
     headers: Vec<String>,
     lane: String,
     rate_limit: Option<String>,
-    /// `open`: calls go out; `held`: none does; `probing`: one does; `ramping`: they do again, a few at first.
+    /// `active`: calls go out; `held`: none does; `probing`: one does; `ramping`: they do again, a few at first.
     state: String,
     hold: Option<HoldSeen>,
     /// State and settings; null where there is none.

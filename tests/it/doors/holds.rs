@@ -24,7 +24,7 @@ async fn an_endpoint_is_paused_by_who_may_operate_and_the_audit_log_keeps_it() {
         let answer = act(&service, who, endpoint, "pause", body).await;
         assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{answer:?}");
     }
-    assert_eq!(service.get("/v1/endpoints/sms").await.body["state"], "open");
+    assert_eq!(service.get("/v1/endpoints/sms").await.body["state"], "active");
 
     let paused = act(&service, "operator", "sms", "pause", &note).await;
     assert_eq!((paused.status, &paused.body["state"]), (200, &json!("held")), "{paused:?}");

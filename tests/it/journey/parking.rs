@@ -124,7 +124,7 @@ async fn a_429_parks_the_endpoint_and_one_probe_goes_first() {
         }
         assert_nothing_was_rescued(&client).await;
         wait_for("the hold is forgotten", || async {
-            (endpoint(&client, "shop").await["state"] == "open").then_some(())
+            (endpoint(&client, "shop").await["state"] == "active").then_some(())
         })
         .await;
     }
@@ -241,7 +241,7 @@ async fn a_backlog_of_questions_is_parked_like_one_of_calls() {
         // One by one, at the pace of probes, they would take half a minute.
         let took = Timestamp::now().since(up);
         assert!(took < 20 * SECOND, "the endpoint was not released: {took:?}");
-        endpoint_is(&client, "shop", "open").await;
+        endpoint_is(&client, "shop", "active").await;
         assert_nothing_was_rescued(&client).await;
     }
 }
