@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::auth::Viewer;
 use super::calls::{bad, read_time};
-use super::cursor;
+use super::cursor::Seal;
 use super::paging::{Paging, cut};
 use super::problem::{Problem, Result};
 use crate::clock::Timestamp;
@@ -28,10 +28,10 @@ pub async fn list(
     _: Viewer,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>> {
-    let page = Page::read(&parameters)?;
+    let page = Page::read(&parameters, &api.cursors)?;
     let mut entries = api.ledger.audit_log(&page.filter, page.before, page.limit + 1).await?;
     let next_cursor =
-        cut(&mut entries, page.limit).map(|last| cursor::seal(&to_bytes(last.place), &page.stamp));
+        cut(&mut entries, page.limit).map(|last| api.cursors.close(&to_bytes(last.place), &page.stamp));
     let entries: Vec<Value> = entries.iter().map(view).collect();
     Ok(Json(json!({ "entries": entries, "next_cursor": next_cursor })))
 }
@@ -58,13 +58,13 @@ struct Page {
 }
 
 impl Page {
-    fn read(parameters: &[(String, String)]) -> Result<Self> {
+    fn read(parameters: &[(String, String)], cursors: &Seal) -> Result<Self> {
         let (mut filter, mut stamp) = (AuditFilter::default(), String::new());
         let paging = Paging::read(parameters, |name, value| {
             stamp.extend([name, "=", value, "\n"]);
             read_condition(&mut filter, name, value)
         })?;
-        let before = paging.place(|text| cursor::open::<PLACE_BYTES>(text, &stamp).and_then(from_bytes))?;
+        let before = paging.place(|text| cursors.open::<PLACE_BYTES>(text, &stamp).and_then(from_bytes))?;
         Ok(Self { filter, before, limit: paging.limit, stamp })
     }
 }

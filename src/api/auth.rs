@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Api;
+use super::cursor::Seal;
 use super::problem::Problem;
 use super::session::{self, PublicUrl, Session};
 use crate::call::{Publisher, named};
@@ -44,6 +45,11 @@ impl Tokens {
     /// These tokens.
     pub const fn new(tokens: Vec<Token>) -> Self {
         Self(tokens)
+    }
+
+    /// What cursors of lists are sealed with where these are the tokens.
+    pub fn cursors(&self) -> Seal {
+        Seal::new(self.0.iter().map(|token| &token.sha256))
     }
 
     /// Whether anybody may do anything.

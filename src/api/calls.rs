@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::auth::Viewer;
-use super::cursor;
+use super::cursor::Seal;
 use super::filter::{KNOWN, Misread, add_condition};
 use super::paging::{Paging, cut};
 use super::problem::{Problem, Result};
@@ -37,9 +37,9 @@ pub async fn list(
     _: Viewer,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response> {
-    let page = Page::read(&parameters)?;
+    let page = Page::read(&parameters, &api.cursors)?;
     let mut calls = api.ledger.list(&page.filter, page.before, page.limit + 1).await?;
-    let next_cursor = cut(&mut calls, page.limit).map(|last| cursor::write(last.id, &page.stamp));
+    let next_cursor = cut(&mut calls, page.limit).map(|last| api.cursors.write(last.id, &page.stamp));
     let calls = calls.iter().map(CallView::from).collect();
     Ok(Json(CallPage { calls, next_cursor }).into_response())
 }
@@ -92,13 +92,13 @@ struct Page {
 }
 
 impl Page {
-    fn read(parameters: &[(String, String)]) -> Result<Self> {
+    fn read(parameters: &[(String, String)], cursors: &Seal) -> Result<Self> {
         let (mut filter, mut stamp) = (Filter::default(), String::new());
         let paging = Paging::read(parameters, |name, value| {
             stamp.extend([name, "=", value, "\n"]);
             read_condition(&mut filter, name, value)
         })?;
-        let before = paging.place(|text| cursor::read(text, &stamp))?;
+        let before = paging.place(|text| cursors.read(text, &stamp))?;
         Ok(Self { filter, before, limit: paging.limit, stamp })
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     fn read(parameters: &[(&str, &str)]) -> Result<Page> {
         let owned: Vec<(String, String)> =
             parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Page::read(&owned)
+        Page::read(&owned, &Seal::new([]))
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct Api {
     pub registry: Arc<Registry>,
     /// Who may do what.
     pub tokens: Tokens,
+    /// What cursors of lists are sealed with.
+    pub cursors: cursor::Seal,
     /// Whether the process is ready.
     pub health: Health,
     /// What counts.

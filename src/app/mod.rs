@@ -172,14 +172,15 @@ impl App {
 
     fn open_api(&self, listener: TcpListener, roles: &BTreeSet<Part>) {
         let parts = &self.parts;
-        let intake = self.intake();
+        let tokens = tokens(&parts.settings);
         let api = Api {
-            intake,
+            intake: self.intake(),
             desk: self.desk(),
             ledger: Arc::clone(&parts.ledger),
             delay: Arc::clone(&parts.delay),
             registry: Arc::clone(&parts.registry),
-            tokens: tokens(&parts.settings),
+            cursors: tokens.cursors(),
+            tokens,
             health: parts.health.clone(),
             metrics: parts.metrics.clone(),
             body_bytes_max: parts.settings.server.max_body,

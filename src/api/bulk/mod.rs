@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::auth::{Operator, Viewer};
 use super::calls::bad;
-use super::cursor;
+use super::cursor::Seal;
 use super::paging::{Paging, cut};
 use super::problem::{Problem, Result};
 use super::render::CallView;
@@ -97,11 +97,11 @@ pub async fn list(
     _: Viewer,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>> {
-    let page = Page::read(&parameters, None)?;
+    let page = Page::read(&parameters, None, &api.cursors)?;
     let before = page.after.map(|place| BulkId::from_uuid(uuid::Uuid::from_bytes(place)));
     let mut jobs = api.ledger.list_bulks(before, page.limit + 1).await?;
     let next_cursor =
-        cut(&mut jobs, page.limit).map(|last| cursor::seal(last.id.uuid().as_bytes(), &page.stamp));
+        cut(&mut jobs, page.limit).map(|last| api.cursors.close(last.id.uuid().as_bytes(), &page.stamp));
     let jobs: Vec<Value> = jobs.iter().map(view).collect();
     Ok(Json(json!({ "jobs": jobs, "next_cursor": next_cursor })))
 }
@@ -125,14 +125,14 @@ pub async fn calls(
     BulkInPath(id): BulkInPath,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>> {
-    let page = Page::read(&parameters, Some(id))?;
+    let page = Page::read(&parameters, Some(id), &api.cursors)?;
     let after = page.after.map(|place| crate::call::CallId::from_uuid(uuid::Uuid::from_bytes(place)));
     let mut calls = api.ledger.bulk_calls(id, page.result, after, page.limit + 1).await?;
     if calls.is_empty() && api.ledger.find_bulk(id).await?.is_none() {
         return Err(unknown(id));
     }
     let next_cursor =
-        cut(&mut calls, page.limit).map(|last| cursor::seal(last.call.uuid().as_bytes(), &page.stamp));
+        cut(&mut calls, page.limit).map(|last| api.cursors.close(last.call.uuid().as_bytes(), &page.stamp));
     let calls: Vec<Value> = calls.iter().map(call_view).collect();
     Ok(Json(json!({ "calls": calls, "next_cursor": next_cursor })))
 }
@@ -225,7 +225,7 @@ struct Page {
 
 impl Page {
     /// Reads the parameters. A cursor of one list fits no other.
-    fn read(parameters: &[(String, String)], of: Option<BulkId>) -> Result<Self> {
+    fn read(parameters: &[(String, String)], of: Option<BulkId>, cursors: &Seal) -> Result<Self> {
         let mut result = None;
         let mut stamp = of.map_or_else(|| "bulk jobs".to_owned(), |job| job.to_string());
         let paging = Paging::read(parameters, |name, value| {
@@ -239,7 +239,7 @@ impl Page {
             stamp.extend([" ", value]);
             Ok(())
         })?;
-        let after = paging.place(|text| cursor::open::<16>(text, &stamp))?;
+        let after = paging.place(|text| cursors.open::<16>(text, &stamp))?;
         Ok(Self { result, after, limit: paging.limit, stamp })
     }
 }

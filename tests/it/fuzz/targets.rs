@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redial::api::cursor;
+use redial::api::cursor::Seal;
 use redial::call::attempt::Answer;
 use redial::call::{ErrorKind, Outcome, Publisher, RequestPath, Ticket, Verdict};
 use redial::clock::Timestamp;
@@ -332,12 +332,12 @@ pub(super) static CURSOR: Target = Target {
     name: "cursor",
     words: &["A", "_", "-", "=", "==", "/", "+", "AAAAAAAAAAAAAAAA", "%3D"],
     run: |input| {
-        let text = String::from_utf8_lossy(input);
-        if let Some(call) = cursor::read(&text, "status=review") {
-            assert_eq!(cursor::write(call, "status=review"), text, "one place has one cursor");
+        let (seal, text) = (Seal::new([]), String::from_utf8_lossy(input));
+        if let Some(call) = seal.read(&text, "status=review") {
+            assert_eq!(seal.write(call, "status=review"), text, "one place has one cursor");
         }
-        if let Some(place) = cursor::open::<24>(&text, "") {
-            assert_eq!(cursor::seal(&place, ""), text);
+        if let Some(place) = seal.open::<24>(&text, "") {
+            assert_eq!(seal.close(&place, ""), text);
         }
     },
 };

@@ -272,13 +272,14 @@ impl Browser {
         .await;
     }
 
-    /// Types into a field in place of what is there, as a person does: all of it is selected, and what is typed replaces it. WebDriver's
+    /// Types into a field in place of what is there, as a person does: all of it is selected, and what is typed replaces it. `WebDriver`'s
     /// own "clear" empties a field behind the page's back; a page that draws itself before the first letter puts the old text back.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         self.sees(selector).await;
         let quoted = json!(selector);
-        let selected =
-            format!("const field = document.querySelector({quoted}); field.focus(); field.select(); return field.value");
+        let selected = format!(
+            "const field = document.querySelector({quoted}); field.focus(); field.select(); return field.value"
+        );
         let typed = if text.is_empty() { String::from(char::from(Key::Backspace)) } else { text.to_owned() };
         wait_for(&format!("{selector} holds {text:?}"), || async {
             let before = self.ask(&selected).await;
