@@ -191,6 +191,11 @@ pub const CALLBACKS_AT_ONCE: usize = 32;
 /// A callback is given up after this many tries: with doubling pauses up to 16 minutes, about two days.
 pub const CALLBACK_TRIES_MAX: u32 = 180;
 
+/// Connections to the ledger for searches, beside those for deliveries.
+pub const LOOKING_CONNECTIONS: u32 = 2;
+/// Longest a search of the ledger may take.
+pub const LOOKING_MAX: Duration = Duration::from_secs(10);
+
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 500;
 /// Page of a list that names no limit.
@@ -211,6 +216,8 @@ pub const BULK_RATE_MAX: u32 = 1_000;
 pub const BULK_CANARY_MAX: u32 = 1_000;
 /// Calls that a bulk job acts on in one transaction.
 pub const BULK_STEP_MAX: usize = 50;
+/// Most calls of a bulk job whose outcome one statement writes down.
+pub const BULK_SETTLED_AT_ONCE: usize = 2_000;
 /// Bulk jobs that one process works on side by side.
 pub const BULK_JOBS_AT_ONCE: usize = 16;
 /// How long a process may work on a bulk job without saying so again; after it another process takes the job over.

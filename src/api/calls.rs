@@ -38,7 +38,7 @@ pub async fn list(
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response> {
     let page = Page::read(&parameters, &api.cursors)?;
-    let mut calls = api.ledger.list(&page.filter, page.before, page.limit + 1).await?;
+    let mut calls = api.ledger.search(&page.filter, page.before, page.limit + 1).await?;
     let next_cursor = cut(&mut calls, page.limit).map(|last| api.cursors.write(last.id, &page.stamp));
     let calls = calls.iter().map(CallView::from).collect();
     Ok(Json(CallPage { calls, next_cursor }).into_response())

@@ -31,7 +31,7 @@ pub async fn pause(
 ) -> Result<Json<Value>> {
     let note = read_note(&api, &headers, body).await?;
     api.desk.pause(&endpoint.name, operator.0.as_str(), &note).await?;
-    Ok(Json(view_of(&api, &endpoint).await?))
+    Ok(Json(after_acting(&api, &endpoint).await))
 }
 
 /// Lets calls of a held endpoint out again, whatever holds it.
@@ -47,7 +47,12 @@ pub async fn resume(
 ) -> Result<Json<Value>> {
     let note = read_note(&api, &headers, body).await?;
     api.desk.resume(&endpoint.name, operator.0.as_str(), &note).await?;
-    Ok(Json(view_of(&api, &endpoint).await?))
+    Ok(Json(after_acting(&api, &endpoint).await))
+}
+
+/// The endpoint as it is now. What was done is done: where the ledger has gone since, only the name can be told.
+async fn after_acting(api: &Api, endpoint: &Endpoint) -> Value {
+    view_of(api, endpoint).await.unwrap_or_else(|_away| json!({ "name": endpoint.name.as_str() }))
 }
 
 /// What holds an endpoint; null when calls go out, be it a few at first.

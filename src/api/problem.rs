@@ -118,6 +118,11 @@ impl From<LedgerError> for Problem {
                     "the ledger refused this request; the log says why",
                 )
             }
+            LedgerError::TooSlow => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "query_too_slow",
+                format!("{error}; narrow it, by a time range (from, to), a status, an endpoint or a tag"),
+            ),
             LedgerError::Away(_)
             | LedgerError::Migration(_)
             | LedgerError::Occupied(_)

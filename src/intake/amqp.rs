@@ -146,6 +146,7 @@ impl AmqpDoor {
                             rejected.push((position, rejection));
                         }
                         LedgerError::Away(_)
+                        | LedgerError::TooSlow
                         | LedgerError::Migration(_)
                         | LedgerError::Occupied(_)
                         | LedgerError::BadUrl(_) => open.push((position, unstored.placement)),

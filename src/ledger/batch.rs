@@ -244,6 +244,7 @@ fn repeat_error(error: LedgerError, times: usize) -> impl Iterator<Item = Ledger
             || LedgerError::Refused(sqlx::Error::RowNotFound)
         }
         LedgerError::Away(_)
+        | LedgerError::TooSlow
         | LedgerError::Migration(_)
         | LedgerError::Occupied(_)
         | LedgerError::BadUrl(_) => || LedgerError::Away(sqlx::Error::PoolTimedOut),

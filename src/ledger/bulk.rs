@@ -63,16 +63,6 @@ named! {
     }
 }
 
-impl BulkStatus {
-    /// Whether it will act on no call any more.
-    pub const fn is_ended(self) -> bool {
-        match self {
-            Self::Canary | Self::Running => false,
-            Self::Done | Self::Aborted | Self::Stopped => true,
-        }
-    }
-}
-
 named! {
     /// What became of one call of a job.
     BulkResult {

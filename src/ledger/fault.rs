@@ -43,6 +43,21 @@ pub(super) fn took_too_long() -> LedgerError {
     LedgerError::Away(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
 }
 
+/// The error of a search: that it was given up for its length is no trouble of the server's.
+pub(super) fn of_a_search(error: LedgerError) -> LedgerError {
+    const QUERY_CANCELED: &str = "57014";
+    let code = match &error {
+        LedgerError::Away(error) => error.as_database_error().and_then(DatabaseError::code),
+        LedgerError::TooSlow
+        | LedgerError::Refused(_)
+        | LedgerError::Corrupt(_)
+        | LedgerError::Migration(_)
+        | LedgerError::Occupied(_)
+        | LedgerError::BadUrl(_) => None,
+    };
+    if code.as_deref() == Some(QUERY_CANCELED) { LedgerError::TooSlow } else { error }
+}
+
 /// Whether the database undid the statement only because others were in its way: the same statement may be sent again at once.
 pub(super) fn is_deadlock(error: &LedgerError) -> bool {
     let LedgerError::Away(error) = error else { return false };

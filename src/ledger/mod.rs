@@ -36,7 +36,9 @@ use crate::clock::Timestamp;
 
 pub use holds::{HoldChange, HoldLedger, Park, ParkKind};
 pub use reports::{KeptReport, ReportLedger, Settled, Settlement};
-pub use upkeep::{EndpointTally, Erased, Erasure, ErasureMode, MinuteTally, Retention, Tidied, Upkeep};
+pub use upkeep::{
+    EndpointTally, Erased, Erasure, ErasureMode, MinuteTally, NextStep, Retention, Tidied, Upkeep,
+};
 
 /// Why the ledger could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum LedgerError {
     /// It cannot be reached, or gave up on the statement: the same request may succeed later. Whether a commit took effect is unknown.
     #[error("the ledger is away")]
     Away(#[source] sqlx::Error),
+    /// A search took longer than one may take beside the deliveries; a narrower one may succeed.
+    #[error("the search took too long")]
+    TooSlow,
     /// It refused one of the rows: repeating the same request cannot help.
     #[error("the ledger refused a row")]
     Refused(#[source] sqlx::Error),
@@ -69,7 +74,7 @@ pub type Result<T> = std::result::Result<T, LedgerError>;
 pub struct Config {
     /// `postgres://…`, `postgresql://…` or `sqlite:path`. May hold a password.
     pub url: SecretString,
-    /// Most connections to PostgreSQL. SQLite has one writer and a few readers, whatever this says.
+    /// Most connections to PostgreSQL, not counting those for searches. SQLite has one writer and a few readers, whatever this says.
     pub connections_max: u32,
 }
 
@@ -492,6 +497,9 @@ pub trait Ledger:
 
     /// Calls that pass the filter, newest first, older than `before`.
     async fn list(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>>;
+
+    /// The same for whoever asks, on connections for searches: none holds a delivery up, and one that takes long is [`LedgerError::TooSlow`].
+    async fn search(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>>;
 
     /// Calls that pass the filter by endpoint, review reason and error, the largest groups first, at most `limit` of them.
     async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>>;

@@ -36,9 +36,43 @@ pub enum Tidied {
         removed: u64,
         /// Calls whose bodies were blanked.
         blanked: u64,
-        /// It was the last page of the walk, and no bulk job is left to be removed.
-        last: bool,
+        /// When the next step may be.
+        next: NextStep,
     },
+}
+
+/// When retention goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// At once: all of the page was due, so there is probably more.
+    AtOnce,
+    /// After the pause between two steps.
+    AfterPause,
+    /// After the rest between two walks: it was the last page, and no bulk job is left to be removed.
+    AfterRest,
+}
+
+impl Retention {
+    /// When retention goes on after a page of `looked_at` calls of which `done` were due.
+    pub(super) const fn next_step(&self, looked_at: usize, done: u64, job_left: bool) -> NextStep {
+        let at_end = looked_at < self.batch;
+        if at_end {
+            if job_left { NextStep::AfterPause } else { NextStep::AfterRest }
+        } else if done >= looked_at as u64 {
+            NextStep::AtOnce
+        } else {
+            NextStep::AfterPause
+        }
+    }
+
+    /// The wait before that.
+    pub const fn wait(&self, next: NextStep) -> Duration {
+        match next {
+            NextStep::AtOnce => Duration::ZERO,
+            NextStep::AfterPause => self.pause,
+            NextStep::AfterRest => self.rest,
+        }
+    }
 }
 
 /// Who erases, and why.

@@ -61,7 +61,7 @@ struct BulkCount {
 
 async fn count(api: &Api, filter: &Filter) -> Result<Response> {
     let counts = api.ledger.count_calls(filter).await?;
-    let sample = api.ledger.list(filter, None, SAMPLE).await?;
+    let sample = api.ledger.search(filter, None, SAMPLE).await?;
     let (mut by_endpoint, mut by_status) = (BTreeMap::new(), BTreeMap::new());
     for count in &counts {
         *by_endpoint.entry(count.endpoint.to_string()).or_insert(0) += count.calls;

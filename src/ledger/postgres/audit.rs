@@ -7,7 +7,7 @@ use super::super::Result;
 use super::super::audit::{AuditAction, AuditEntry, AuditFilter, AuditLedger, AuditPlace, Audited};
 use super::super::row::{AuditRow, Stamp, storable};
 use super::sql::audit as sql;
-use super::{PostgresLedger, on_connection, rows};
+use super::{PostgresLedger, looking, on_connection, rows};
 use crate::call::CallId;
 
 #[async_trait]
@@ -22,7 +22,7 @@ impl AuditLedger for PostgresLedger {
         before: Option<AuditPlace>,
         limit: usize,
     ) -> Result<Vec<Audited>> {
-        on_connection!(self, |connection| log(connection, filter, before, limit))
+        looking!(self, |connection| log(connection, filter, before, limit))
     }
 }
 

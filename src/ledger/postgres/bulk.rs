@@ -14,14 +14,14 @@ use super::super::row::{BulkCallRow, BulkRow, CountRow, micros, readable, storab
 use super::super::{Acted, Filter, LedgerError, Result};
 use super::look::filter_arguments;
 use super::sql::bulk as sql;
-use super::{PostgresLedger, audit, on_connection, operate, rows};
+use super::{PostgresLedger, audit, looking, on_connection, operate, rows};
 use crate::call::{CallId, Revision};
-use crate::limits::BULK_CALLS_MAX;
+use crate::limits::{BULK_CALLS_MAX, BULK_SETTLED_AT_ONCE};
 
 #[async_trait]
 impl BulkLedger for PostgresLedger {
     async fn count_calls(&self, filter: &Filter) -> Result<Vec<BulkCount>> {
-        on_connection!(self, |connection| count_calls(connection, filter))
+        looking!(self, |connection| count_calls(connection, filter))
     }
 
     async fn create_bulk(&self, bulk: &NewBulk) -> Result<BulkCreated> {
@@ -33,7 +33,7 @@ impl BulkLedger for PostgresLedger {
     }
 
     async fn list_bulks(&self, before: Option<BulkId>, limit: usize) -> Result<Vec<Bulk>> {
-        on_connection!(self, |connection| list(connection, before, limit))
+        looking!(self, |connection| list(connection, before, limit))
     }
 
     async fn bulk_calls(
@@ -43,7 +43,7 @@ impl BulkLedger for PostgresLedger {
         after: Option<CallId>,
         limit: usize,
     ) -> Result<Vec<BulkCall>> {
-        on_connection!(self, |connection| calls(connection, id, result, after, limit))
+        looking!(self, |connection| calls(connection, id, result, after, limit))
     }
 
     async fn take_bulks(&self, holder: &str, lease: Duration, limit: usize) -> Result<Vec<Bulk>> {
@@ -257,8 +257,11 @@ async fn skip(connection: &mut PgConnection, id: BulkId, holder: &str, why: &str
 
 /// A job of which nothing has settled is answered as it stands.
 async fn settle(connection: &mut PgConnection, id: BulkId) -> Result<Option<Bulk>> {
-    let row: Option<BulkRow> =
-        sqlx::query_as(sql::SETTLE_BULK).bind(id.uuid()).fetch_optional(&mut *connection).await?;
+    let row: Option<BulkRow> = sqlx::query_as(sql::SETTLE_BULK)
+        .bind(id.uuid())
+        .bind(rows(BULK_SETTLED_AT_ONCE))
+        .fetch_optional(&mut *connection)
+        .await?;
     match row {
         Some(row) => row.into_bulk().map(Some),
         None => find(connection, id).await,

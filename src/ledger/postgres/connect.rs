@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use super::super::schema::{AppliedRow, Schema, compare};
 use super::super::{Config, LedgerError, Result};
 use super::sql_schema;
+use crate::limits::{LOOKING_CONNECTIONS, LOOKING_MAX};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -64,6 +65,14 @@ pub(super) fn pool(options: PgConnectOptions, connections_max: u32) -> PgPool {
             })
         })
         .connect_lazy_with(options)
+}
+
+/// A pool for searches beside that for deliveries.
+pub(super) fn looking_pool(options: PgConnectOptions) -> PgPool {
+    let bound = LOOKING_MAX.as_millis().to_string();
+    let searching =
+        options.options([("statement_timeout", bound.as_str()), ("default_transaction_read_only", "on")]);
+    pool(searching, LOOKING_CONNECTIONS)
 }
 
 /// Brings the schema to this program's version. Of several processes that do so at the same time, one does it and the others wait.

@@ -28,18 +28,20 @@ mod waiting;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgPool, Postgres};
 
 use super::fault::took_too_long;
 use super::schema::Schema;
 use super::{
     Accepted, Acted, CallStory, Channel, ClaimWish, Claimed, Config, EndpointTally, Erased, Erasure, Filter,
-    Group, LaneReport, Ledger, MinuteTally, NewCall, Notice, OperatorAction, Record, Recorded, Result,
-    Retention, SetAside, Tidied, Totals, Upkeep, Waiting,
+    Group, LaneReport, Ledger, LedgerError, MinuteTally, NewCall, Notice, OperatorAction, Record, Recorded,
+    Result, Retention, SetAside, Tidied, Totals, Upkeep, Waiting,
 };
 use crate::call::{Call, CallId, EndpointName, KeyUse, Ticket, WorkerName};
 use crate::clock::Timestamp;
+use crate::limits::LOOKING_CONNECTIONS;
 use crate::tally::Tally;
 
 /// How long an operation may take on a connection. The server gives up on a statement before that; this is for a server
@@ -52,6 +54,8 @@ const DEADLOCKS_MAX: u32 = 5;
 #[derive(Debug)]
 pub struct PostgresLedger {
     pool: PgPool,
+    /// For searches, which may take long: none of them holds a delivery up.
+    looking: PgPool,
     options: PgConnectOptions,
     exclusive: exclusive::Hold,
 }
@@ -65,8 +69,18 @@ impl PostgresLedger {
         let options = connect::options(config)?;
         Ok(Self {
             pool: connect::pool(options.clone(), config.connections_max),
+            looking: connect::looking_pool(options.clone()),
             exclusive: exclusive::Hold::new(options.clone()),
             options,
+        })
+    }
+
+    /// A connection for a search; none comes free in time where others take theirs for long.
+    async fn looking_connection(&self) -> Result<PoolConnection<Postgres>> {
+        self.looking.acquire().await.map_err(|error| {
+            let all_are_at_work = self.looking.size() == LOOKING_CONNECTIONS && self.looking.num_idle() == 0;
+            let no_turn = all_are_at_work && matches!(error, sqlx::Error::PoolTimedOut);
+            if no_turn { LedgerError::TooSlow } else { error.into() }
         })
     }
 }
@@ -97,7 +111,23 @@ macro_rules! on_connection {
     }};
 }
 
-use on_connection;
+/// Runs a search on a connection for searches. The server gives it up after [`crate::limits::LOOKING_MAX`]; a server that does not even do
+/// that is away.
+macro_rules! looking {
+    ($ledger:expr, |$connection:ident| $work:expr) => {{
+        let mut held = $ledger.looking_connection().await?;
+        let $connection = &mut *held;
+        match tokio::time::timeout(crate::ledger::postgres::PATIENCE, $work).await {
+            Ok(found) => found.map_err(crate::ledger::fault::of_a_search),
+            Err(_elapsed) => {
+                drop(held.detach());
+                Err(crate::ledger::fault::took_too_long())
+            }
+        }
+    }};
+}
+
+use {looking, on_connection};
 
 #[async_trait]
 impl Ledger for PostgresLedger {
@@ -179,8 +209,12 @@ impl Ledger for PostgresLedger {
         on_connection!(self, |connection| look::list(connection, filter, before, limit))
     }
 
+    async fn search(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>> {
+        looking!(self, |connection| look::list(connection, filter, before, limit))
+    }
+
     async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>> {
-        on_connection!(self, |connection| look::groups(connection, filter, limit))
+        looking!(self, |connection| look::groups(connection, filter, limit))
     }
 
     async fn totals(&self) -> Result<Totals> {
@@ -205,6 +239,7 @@ impl Ledger for PostgresLedger {
     }
 
     async fn close(&self) {
+        self.looking.close().await;
         self.pool.close().await;
         self.exclusive.release().await;
     }
@@ -221,7 +256,7 @@ impl Upkeep for PostgresLedger {
         since: Timestamp,
         endpoint: Option<&EndpointName>,
     ) -> Result<Vec<MinuteTally>> {
-        on_connection!(self, |connection| tallies::by_minute(connection, since, endpoint))
+        looking!(self, |connection| tallies::by_minute(connection, since, endpoint))
     }
 
     async fn tallies_by_endpoint(
@@ -229,7 +264,7 @@ impl Upkeep for PostgresLedger {
         since: Timestamp,
         endpoint: Option<&EndpointName>,
     ) -> Result<Vec<EndpointTally>> {
-        on_connection!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
+        looking!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
     }
 
     async fn tidy(&self, rules: &Retention) -> Result<Tidied> {

@@ -10,7 +10,7 @@ use super::super::reports::{
     submitted_keys,
 };
 use super::super::row::{AttemptOfCallRow, CallRow, ReportRow, readable, storable};
-use super::{PostgresLedger, look, on_connection, rows, sql, sql::reports as statements};
+use super::{PostgresLedger, look, looking, on_connection, rows, sql, sql::reports as statements};
 use crate::call::{Attempt, Call, CallId, EndpointName, IdempotencyKey, Verdict, error_group};
 use crate::endpoint::reporting::Report;
 
@@ -29,7 +29,7 @@ impl ReportLedger for PostgresLedger {
     }
 
     async fn newest_attempts(&self, endpoint: &EndpointName, limit: usize) -> Result<Vec<(CallId, Attempt)>> {
-        on_connection!(self, |connection| newest_attempts(connection, endpoint, limit))
+        looking!(self, |connection| newest_attempts(connection, endpoint, limit))
     }
 }
 

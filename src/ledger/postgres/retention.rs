@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::super::row::micros;
 use super::super::upkeep::last_id_of;
-use super::super::{Result, Retention, Tidied};
+use super::super::{NextStep, Result, Retention, Tidied};
 use super::{rows, sql_upkeep as sql};
 use crate::clock::Timestamp;
 use crate::limits::{TALLIES_KEPT, TALLIES_REMOVED_AT_ONCE};
@@ -31,8 +31,9 @@ pub(super) async fn tidy(connection: &mut PgConnection, retention: &Retention) -
     let blanked = blank(&mut transaction, blankable).await?;
     let at_end = page.len() < retention.batch;
     // The list of a job takes many steps, and those need not wait for one walk after the other.
-    let last = !remove_bulk(&mut transaction, retention).await? && at_end;
-    if last {
+    let job_left = remove_bulk(&mut transaction, retention).await?;
+    let next = retention.next_step(page.len(), removed + blanked, job_left);
+    if next == NextStep::AfterRest {
         sqlx::query(sql::FORGET_TALLIES)
             .bind(micros(TALLIES_KEPT))
             .bind(rows(TALLIES_REMOVED_AT_ONCE))
@@ -40,10 +41,13 @@ pub(super) async fn tidy(connection: &mut PgConnection, retention: &Retention) -
             .await?;
     }
     let after = page.last().filter(|_| !at_end).map_or(Uuid::nil(), |call| call.id);
-    let pause = if last { retention.rest } else { retention.pause };
-    sqlx::query(sql::PUT_WALK).bind(after).bind(micros(pause)).execute(&mut *transaction).await?;
+    sqlx::query(sql::PUT_WALK)
+        .bind(after)
+        .bind(micros(retention.wait(next)))
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await?;
-    Ok(Tidied::Step { removed, blanked, last })
+    Ok(Tidied::Step { removed, blanked, next })
 }
 
 async fn page(connection: &mut PgConnection, after: Uuid, retention: &Retention) -> Result<Vec<Found>> {

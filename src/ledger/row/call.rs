@@ -163,6 +163,7 @@ impl CallRow {
         self.decode().map_err(|error| match error {
             LedgerError::Corrupt(what) => LedgerError::Corrupt(format!("call {}: {what}", id.hyphenated())),
             error @ (LedgerError::Away(_)
+            | LedgerError::TooSlow
             | LedgerError::Refused(_)
             | LedgerError::Migration(_)
             | LedgerError::Occupied(_)

@@ -6,19 +6,15 @@ use sqlx::SqliteConnection;
 use super::super::Result;
 use super::super::audit::{AuditAction, AuditEntry, AuditFilter, AuditLedger, AuditPlace, Audited};
 use super::super::row::{AuditRow, Stamp, storable};
-use super::sql::BEGIN;
 use super::sql::audit as sql;
-use super::{SqliteLedger, rows};
+use super::{SqliteLedger, looking, rows};
 use crate::call::CallId;
 use crate::clock::Timestamp;
 
 #[async_trait]
 impl AuditLedger for SqliteLedger {
     async fn audit(&self, entry: &AuditEntry) -> Result<()> {
-        let mut transaction = self.writer.begin_with(BEGIN).await?;
-        write(&mut transaction, entry, Timestamp::now()).await?;
-        transaction.commit().await?;
-        Ok(())
+        super::write!(self, |connection, now| write(connection, entry, now))
     }
 
     async fn audit_log(
@@ -27,8 +23,7 @@ impl AuditLedger for SqliteLedger {
         before: Option<AuditPlace>,
         limit: usize,
     ) -> Result<Vec<Audited>> {
-        let mut connection = self.readers.acquire().await?;
-        log(&mut connection, filter, before, limit).await
+        looking!(self, |connection| log(connection, filter, before, limit))
     }
 }
 

@@ -15,39 +15,18 @@ use super::super::{Acted, Filter, LedgerError, Result};
 use super::look::filter_arguments;
 use super::sql::BEGIN;
 use super::sql::bulk as sql;
-use super::{SqliteLedger, audit, operate, rows};
+use super::{SqliteLedger, audit, looking, operate, read, rows, write};
 use crate::call::{CallId, Revision};
 use crate::clock::Timestamp;
-use crate::limits::BULK_CALLS_MAX;
+use crate::limits::{BULK_CALLS_MAX, BULK_SETTLED_AT_ONCE};
 
 /// How long after its end a job's open outcomes are looked after.
 const UNSETTLED_KEPT: Duration = Duration::from_hours(24 * 30);
 
-/// Runs an operation that writes, in one transaction; what it answers is committed.
-macro_rules! writing {
-    ($ledger:expr, |$connection:ident, $now:ident| $work:expr) => {{
-        let mut transaction = $ledger.writer.begin_with(BEGIN).await?;
-        let $now = Timestamp::now();
-        let $connection = &mut *transaction;
-        let done = $work.await?;
-        transaction.commit().await?;
-        Ok(done)
-    }};
-}
-
-/// Runs an operation that reads.
-macro_rules! reading {
-    ($ledger:expr, |$connection:ident| $work:expr) => {{
-        let mut held = $ledger.readers.acquire().await?;
-        let $connection = &mut *held;
-        $work.await
-    }};
-}
-
 #[async_trait]
 impl BulkLedger for SqliteLedger {
     async fn count_calls(&self, filter: &Filter) -> Result<Vec<BulkCount>> {
-        reading!(self, |connection| count_calls(connection, filter))
+        looking!(self, |connection| count_calls(connection, filter))
     }
 
     async fn create_bulk(&self, bulk: &NewBulk) -> Result<BulkCreated> {
@@ -61,11 +40,11 @@ impl BulkLedger for SqliteLedger {
     }
 
     async fn find_bulk(&self, id: BulkId) -> Result<Option<Bulk>> {
-        reading!(self, |connection| find(connection, id))
+        read!(self, |connection| find(connection, id))
     }
 
     async fn list_bulks(&self, before: Option<BulkId>, limit: usize) -> Result<Vec<Bulk>> {
-        reading!(self, |connection| list(connection, before, limit))
+        looking!(self, |connection| list(connection, before, limit))
     }
 
     async fn bulk_calls(
@@ -75,7 +54,7 @@ impl BulkLedger for SqliteLedger {
         after: Option<CallId>,
         limit: usize,
     ) -> Result<Vec<BulkCall>> {
-        reading!(self, |connection| calls(connection, id, result, after, limit))
+        looking!(self, |connection| calls(connection, id, result, after, limit))
     }
 
     async fn take_bulks(&self, holder: &str, lease: Duration, limit: usize) -> Result<Vec<Bulk>> {
@@ -83,19 +62,19 @@ impl BulkLedger for SqliteLedger {
         if !any {
             return Ok(Vec::new());
         }
-        writing!(self, |connection, now| take(connection, holder, lease, limit, now))
+        write!(self, |connection, now| take(connection, holder, lease, limit, now))
     }
 
     async fn release_bulks(&self, holder: &str) -> Result<()> {
-        writing!(self, |connection, _now| release(connection, holder))
+        write!(self, |connection, _now| release(connection, holder))
     }
 
     async fn step_bulk(&self, id: BulkId, holder: &str, limit: usize) -> Result<BulkStep> {
-        writing!(self, |connection, now| step(connection, id, holder, limit, now))
+        write!(self, |connection, now| step(connection, id, holder, limit, now))
     }
 
     async fn skip_bulk(&self, id: BulkId, holder: &str, why: &str) -> Result<()> {
-        writing!(self, |connection, now| skip(connection, id, holder, why, now))
+        write!(self, |connection, now| skip(connection, id, holder, why, now))
     }
 
     async fn settle_bulk(&self, id: BulkId) -> Result<Option<Bulk>> {
@@ -104,19 +83,19 @@ impl BulkLedger for SqliteLedger {
         if settled != Some(false) {
             return self.find_bulk(id).await;
         }
-        writing!(self, |connection, now| settle(connection, id, now))
+        write!(self, |connection, now| settle(connection, id, now))
     }
 
     async fn unsettled_bulks(&self, limit: usize) -> Result<Vec<BulkId>> {
-        reading!(self, |connection| unsettled(connection, limit))
+        read!(self, |connection| unsettled(connection, limit))
     }
 
     async fn move_bulk(&self, id: BulkId, holder: &str, to: &BulkMove) -> Result<Option<Bulk>> {
-        writing!(self, |connection, now| move_on(connection, id, holder, to, now))
+        write!(self, |connection, now| move_on(connection, id, holder, to, now))
     }
 
     async fn abort_bulk(&self, id: BulkId, actor: &str, note: &str) -> Result<Aborted> {
-        writing!(self, |connection, now| abort(connection, id, actor, note, now))
+        write!(self, |connection, now| abort(connection, id, actor, note, now))
     }
 }
 
@@ -304,8 +283,11 @@ async fn skip(
 }
 
 async fn settle(connection: &mut SqliteConnection, id: BulkId, now: Timestamp) -> Result<Option<Bulk>> {
-    let results: Vec<String> =
-        sqlx::query_scalar(sql::SETTLE_BULK).bind(id.uuid()).fetch_all(&mut *connection).await?;
+    let results: Vec<String> = sqlx::query_scalar(sql::SETTLE_BULK)
+        .bind(id.uuid())
+        .bind(rows(BULK_SETTLED_AT_ONCE))
+        .fetch_all(&mut *connection)
+        .await?;
     if results.is_empty() {
         return find(connection, id).await;
     }

@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
 use super::super::schema::{AppliedRow, Schema, compare};
 use super::super::{LedgerError, Result};
 use super::sql_schema;
+use crate::limits::LOOKING_CONNECTIONS;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -78,8 +79,19 @@ impl Lock {
     }
 }
 
-/// The connection that writes, and those that read.
-pub(super) async fn pools(path: &Path) -> Result<(SqlitePool, SqlitePool)> {
+/// The connections to one file.
+#[derive(Debug)]
+pub(super) struct Pools {
+    /// The one that writes.
+    pub(super) writer: SqlitePool,
+    /// Those that read for deliveries.
+    pub(super) readers: SqlitePool,
+    /// Those that search.
+    pub(super) looking: SqlitePool,
+}
+
+/// Opens the file.
+pub(super) async fn pools(path: &Path) -> Result<Pools> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_MAX)
@@ -91,13 +103,17 @@ pub(super) async fn pools(path: &Path) -> Result<(SqlitePool, SqlitePool)> {
         .journal_mode(SqliteJournalMode::Wal)
         // With less, the last commits may be lost with the machine's power.
         .synchronous(SqliteSynchronous::Full)
+        // What is erased is overwritten, not only let go.
+        .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", "67108864");
     let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_MAX).idle_timeout(None).max_lifetime(None);
     // The writer comes first: it makes the file, which readers cannot.
     let writer =
         pool.clone().max_connections(1).connect_with(writing).await.map_err(|error| unopened(path, error))?;
-    let readers = pool.max_connections(READERS).connect_lazy_with(options.read_only(true));
-    Ok((writer, readers))
+    let reading = options.read_only(true);
+    let readers = pool.clone().max_connections(READERS).connect_lazy_with(reading.clone());
+    let looking = pool.max_connections(LOOKING_CONNECTIONS).connect_lazy_with(reading);
+    Ok(Pools { writer, readers, looking })
 }
 
 fn unopened(path: &Path, error: sqlx::Error) -> LedgerError {
@@ -108,11 +124,19 @@ fn unopened(path: &Path, error: sqlx::Error) -> LedgerError {
         LedgerError::Corrupt(error) => {
             LedgerError::BadUrl(format!("{} is no SQLite database: {error}", path.display()))
         }
-        error @ (LedgerError::Refused(_)
+        error @ (LedgerError::TooSlow
+        | LedgerError::Refused(_)
         | LedgerError::Migration(_)
         | LedgerError::Occupied(_)
         | LedgerError::BadUrl(_)) => error,
     }
+}
+
+/// Moves what is in the write-ahead log into the file and empties the log: it still holds pages as they were before an erasure. While
+/// somebody reads an old snapshot a part has to stay, until the next checkpoint.
+pub(super) async fn empty_log(writer: &SqlitePool) -> Result<()> {
+    sqlx::query(sql_schema::EMPTY_LOG).execute(writer).await?;
+    Ok(())
 }
 
 /// Brings the schema to this program's version.

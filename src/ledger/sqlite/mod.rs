@@ -37,11 +37,16 @@ use crate::call::{Call, CallId, EndpointName, KeyUse, Ticket, WorkerName};
 use crate::clock::Timestamp;
 use crate::tally::Tally;
 
+/// How long closing waits for searches.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
 /// The ledger on SQLite.
 #[derive(Debug)]
 pub struct SqliteLedger {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// For searches, which may take long: none of them holds a delivery up.
+    looking: SqlitePool,
     lock: connect::Lock,
 }
 
@@ -53,8 +58,8 @@ impl SqliteLedger {
     pub async fn open(url: &str) -> Result<Self> {
         let path = connect::path(url)?;
         let lock = connect::Lock::take(&path)?;
-        let (writer, readers) = connect::pools(&path).await?;
-        Ok(Self { writer, readers, lock })
+        let connect::Pools { writer, readers, looking } = connect::pools(&path).await?;
+        Ok(Self { writer, readers, looking, lock })
     }
 }
 
@@ -81,7 +86,23 @@ macro_rules! read {
     }};
 }
 
-use {read, write};
+/// Runs a search on a connection for searches, within [`crate::limits::LOOKING_MAX`]. One that is given up goes on until SQLite is
+/// through with it, on its own connection.
+macro_rules! looking {
+    ($ledger:expr, |$connection:ident| $work:expr) => {{
+        let search = async {
+            let mut snapshot = $ledger.looking.begin().await?;
+            let $connection = &mut *snapshot;
+            let found = $work.await?;
+            snapshot.commit().await?;
+            Ok(found)
+        };
+        let found = tokio::time::timeout(crate::limits::LOOKING_MAX, search).await;
+        found.unwrap_or(Err(crate::ledger::LedgerError::TooSlow))
+    }};
+}
+
+use {looking, read, write};
 
 #[async_trait]
 impl Ledger for SqliteLedger {
@@ -163,8 +184,12 @@ impl Ledger for SqliteLedger {
         read!(self, |connection| look::list(connection, filter, before, limit))
     }
 
+    async fn search(&self, filter: &Filter, before: Option<CallId>, limit: usize) -> Result<Vec<Call>> {
+        looking!(self, |connection| look::list(connection, filter, before, limit))
+    }
+
     async fn groups(&self, filter: &Filter, limit: usize) -> Result<Vec<Group>> {
-        read!(self, |connection| look::groups(connection, filter, limit))
+        looking!(self, |connection| look::groups(connection, filter, limit))
     }
 
     async fn totals(&self) -> Result<Totals> {
@@ -191,6 +216,8 @@ impl Ledger for SqliteLedger {
 
     /// The writer goes last: the last connection moves what is in the write-ahead log into the file.
     async fn close(&self) {
+        // A search that was given up may still be at it; reading, it needs no farewell.
+        drop(tokio::time::timeout(FAREWELL_MAX, self.looking.close()).await);
         self.readers.close().await;
         self.writer.close().await;
         self.lock.release();
@@ -208,7 +235,7 @@ impl Upkeep for SqliteLedger {
         since: Timestamp,
         endpoint: Option<&EndpointName>,
     ) -> Result<Vec<MinuteTally>> {
-        read!(self, |connection| tallies::by_minute(connection, since, endpoint))
+        looking!(self, |connection| tallies::by_minute(connection, since, endpoint))
     }
 
     async fn tallies_by_endpoint(
@@ -216,7 +243,7 @@ impl Upkeep for SqliteLedger {
         since: Timestamp,
         endpoint: Option<&EndpointName>,
     ) -> Result<Vec<EndpointTally>> {
-        read!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
+        looking!(self, |connection| tallies::by_endpoint(connection, since, endpoint))
     }
 
     async fn tidy(&self, rules: &Retention) -> Result<Tidied> {
@@ -224,7 +251,10 @@ impl Upkeep for SqliteLedger {
     }
 
     async fn erase(&self, calls: &[CallId], erasure: &Erasure) -> Result<Erased> {
-        write!(self, |connection, now| erase::erase(connection, calls, erasure, now))
+        let erased: Result<_> = write!(self, |connection, now| erase::erase(connection, calls, erasure, now));
+        let erased = erased?;
+        connect::empty_log(&self.writer).await?;
+        Ok(erased)
     }
 }
 

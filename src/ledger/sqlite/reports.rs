@@ -9,7 +9,7 @@ use super::super::reports::{
     submitted_keys,
 };
 use super::super::row::{AttemptOfCallRow, CallRow, ReportRow, Stamp, readable, storable};
-use super::{SqliteLedger, look, notices, read, rows, sql, sql::reports as statements, write};
+use super::{SqliteLedger, look, looking, notices, read, rows, sql, sql::reports as statements, write};
 use crate::call::{Attempt, Call, CallId, EndpointName, IdempotencyKey, Status, Verdict, error_group};
 use crate::clock::Timestamp;
 use crate::endpoint::reporting::Report;
@@ -29,7 +29,7 @@ impl ReportLedger for SqliteLedger {
     }
 
     async fn newest_attempts(&self, endpoint: &EndpointName, limit: usize) -> Result<Vec<(CallId, Attempt)>> {
-        read!(self, |connection| newest_attempts(connection, endpoint, limit))
+        looking!(self, |connection| newest_attempts(connection, endpoint, limit))
     }
 }
 

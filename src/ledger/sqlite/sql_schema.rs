@@ -10,5 +10,8 @@ select version, success, checksum
 from _sqlx_migrations
 order by version";
 
+/// Moves the write-ahead log into the file and empties it.
+pub const EMPTY_LOG: &str = "pragma wal_checkpoint(truncate)";
+
 /// Every statement, for the test that prepares them.
-pub const ALL: &[&str] = &[MIGRATIONS_KNOWN, MIGRATIONS];
+pub const ALL: &[&str] = &[MIGRATIONS_KNOWN, MIGRATIONS, EMPTY_LOG];

@@ -176,6 +176,19 @@ async fn nothing_of_an_erased_call_is_left_in_any_table(database: Database) {
     assert!(marked_ids(&*ledger).await.is_empty(), "it is not found by its tag any more");
     let replay = OperatorAction { order: Order::Replay { request: None, new_key: false }, ..edit };
     assert!(matches!(ledger.act(&replay).await.unwrap(), Acted::BodyErased(_)));
+    // The last to leave moves the log into the file.
+    ledger.close().await;
+    if let Place::Sqlite(folder) = database.place() {
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(
+                !bytes.windows(MARKER.len()).any(|piece| piece == MARKER.as_bytes()),
+                "{}",
+                path.display()
+            );
+        }
+    }
 }
 
 async fn what_waits_is_cancelled_and_what_runs_is_left(database: Database) {

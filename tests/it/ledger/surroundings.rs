@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redial::call::CallId;
-use redial::ledger::{self, Accepted, Config, Filter, Ledger, LedgerError};
+use redial::ledger::audit::AuditFilter;
+use redial::ledger::{self, Accepted, Config, Filter, Ledger, LedgerError, Recorded};
+use redial::limits::LOOKING_CONNECTIONS;
 use sqlx::{Connection, Executor, SqlSafeStr};
 
-use super::calls::{accept, due, find};
+use super::calls::{accept, due, find, record, running, success};
 use crate::support::database::{Database, Place};
 use crate::support::wait_for;
 
@@ -273,6 +275,35 @@ async fn accept_stubbornly(
         }
     }
     (known, away)
+}
+
+/// Somebody's long work on the audit log makes every search of it hang.
+#[tokio::test]
+async fn searches_that_hang_are_given_up_and_hold_no_delivery_up() {
+    const SEARCHES: usize = 12;
+    let database = Database::postgres().await;
+    let ledger = database.ledger();
+    let mut other = sqlx::PgConnection::connect(&database.place().url()).await.unwrap();
+    let mut work = other.begin().await.unwrap();
+    work.execute("lock table audit in access exclusive mode").await.unwrap();
+    let mut searches = tokio::task::JoinSet::new();
+    for _ in 0..SEARCHES {
+        let ledger = database.ledger();
+        searches.spawn(async move { ledger.audit_log(&AuditFilter::default(), None, 10).await });
+    }
+    wait_for("searches hang", || async {
+        let hanging = "select count(*) from pg_stat_activity
+             where datname = current_database() and application_name = 'redial' and wait_event_type = 'Lock'";
+        (database.number(hanging).await == i64::from(LOOKING_CONNECTIONS)).then_some(())
+    })
+    .await;
+    let call = running(&*ledger, "a").await;
+    assert!(matches!(record(&*ledger, success(&call)).await, Recorded::Applied { .. }));
+    let ends = searches.join_all().await;
+    assert!(ends.iter().any(|end| matches!(end, Err(LedgerError::TooSlow))), "{ends:?}");
+    assert!(ends.iter().all(Result::is_err), "{ends:?}");
+    work.rollback().await.unwrap();
+    assert_eq!(ledger.audit_log(&AuditFilter::default(), None, 10).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -127,18 +127,26 @@ pub const COUNT_BULK_STEP: &str = concat!(
 
 /// Looks what came of the calls that were acted on, and counts it.
 pub const SETTLE_BULK: &str = concat!(
-    "with settled as (
-       update bulk_calls r set
-         result = case when c.status = 'succeeded' then 'succeeded' else 'failed' end,
-         detail = case c.status
-           when 'succeeded' then null
-           when 'review' then 'it came back to review: ' || c.review_reason
-           else 'it is ' || c.status end
-       from calls c
+    "with known as (
+       select r.call_id, c.status, c.review_reason
+       from bulk_calls r
+       join calls c on c.id = r.call_id
        where r.job_id = $1
          and r.result = 'acted'
-         and c.id = r.call_id
          and c.status in ('succeeded', 'review', 'resolved', 'cancelled', 'superseded')
+       limit $2
+     ),
+     settled as (
+       update bulk_calls r set
+         result = case when k.status = 'succeeded' then 'succeeded' else 'failed' end,
+         detail = case k.status
+           when 'succeeded' then null
+           when 'review' then 'it came back to review: ' || k.review_reason
+           else 'it is ' || k.status end
+       from known k
+       where r.job_id = $1
+         and r.call_id = k.call_id
+         and r.result = 'acted'
        returning r.result
      ),
      counted as (

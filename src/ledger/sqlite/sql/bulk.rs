@@ -125,9 +125,15 @@ pub const SETTLE_BULK: &str = "
         else 'it is ' || c.status end
     from calls c
     where bulk_calls.job_id = ?1
-      and bulk_calls.result = 'acted'
       and c.id = bulk_calls.call_id
-      and c.status in ('succeeded', 'review', 'resolved', 'cancelled', 'superseded')
+      and bulk_calls.call_id in (
+        select r.call_id
+        from bulk_calls r
+        join calls k on k.id = r.call_id
+        where r.job_id = ?1
+          and r.result = 'acted'
+          and k.status in ('succeeded', 'review', 'resolved', 'cancelled', 'superseded')
+        limit ?2)
     returning result";
 
 /// Counts what came of them.
