@@ -19,7 +19,7 @@ mod review;
 mod row;
 pub mod schema;
 pub mod sqlite;
-mod upkeep;
+pub mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +36,7 @@ use crate::clock::Timestamp;
 
 pub use holds::{HoldChange, HoldLedger, Park, ParkKind};
 pub use reports::{KeptReport, ReportLedger, Settled, Settlement};
-pub use upkeep::{
-    EndpointTally, Erased, Erasure, ErasureMode, MinuteTally, NextStep, Retention, Tidied, Upkeep,
-};
+pub use upkeep::{EndpointTally, Erased, Erasure, ErasureMode, MinuteTally, Retention, Tidied, Upkeep};
 
 /// Why the ledger could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -36,41 +36,41 @@ pub enum Tidied {
         removed: u64,
         /// Calls whose bodies were blanked.
         blanked: u64,
-        /// When the next step may be.
-        next: NextStep,
+        /// The pause before the next step.
+        pause: Pause,
     },
 }
 
-/// When retention goes on.
+/// The pause before the next step of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
-    /// At once: all of the page was due, so there is probably more.
-    AtOnce,
-    /// After the pause between two steps.
-    AfterPause,
-    /// After the rest between two walks: it was the last page, and no bulk job is left to be removed.
-    AfterRest,
+pub enum Pause {
+    /// None: all of the page was due, so there is probably more.
+    None,
+    /// That between two steps.
+    BetweenSteps,
+    /// That between two walks: it was the last page, and no bulk job is left to be removed.
+    BetweenWalks,
 }
 
 impl Retention {
-    /// When retention goes on after a page of `looked_at` calls of which `done` were due.
-    pub(super) const fn next_step(&self, looked_at: usize, done: u64, job_left: bool) -> NextStep {
+    /// The pause after a page of `looked_at` calls of which `done` were due.
+    pub(super) const fn pause_after(&self, looked_at: usize, done: u64, job_left: bool) -> Pause {
         let at_end = looked_at < self.batch;
         if at_end {
-            if job_left { NextStep::AfterPause } else { NextStep::AfterRest }
+            if job_left { Pause::BetweenSteps } else { Pause::BetweenWalks }
         } else if done >= looked_at as u64 {
-            NextStep::AtOnce
+            Pause::None
         } else {
-            NextStep::AfterPause
+            Pause::BetweenSteps
         }
     }
 
-    /// The wait before that.
-    pub const fn wait(&self, next: NextStep) -> Duration {
-        match next {
-            NextStep::AtOnce => Duration::ZERO,
-            NextStep::AfterPause => self.pause,
-            NextStep::AfterRest => self.rest,
+    /// How long a pause is.
+    pub const fn wait(&self, pause: Pause) -> Duration {
+        match pause {
+            Pause::None => Duration::ZERO,
+            Pause::BetweenSteps => self.pause,
+            Pause::BetweenWalks => self.rest,
         }
     }
 }

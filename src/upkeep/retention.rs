@@ -46,11 +46,11 @@ impl Keeper {
     async fn step(&self) -> Result<Duration, LedgerError> {
         Ok(match self.ledger.tidy(&self.retention).await? {
             Tidied::NotYet => self.retention.pause.max(Duration::from_millis(100)),
-            Tidied::Step { removed, blanked, next } => {
+            Tidied::Step { removed, blanked, pause } => {
                 if removed + blanked > 0 {
                     tracing::debug!(removed, blanked, "old calls were removed or blanked");
                 }
-                self.retention.wait(next)
+                self.retention.wait(pause)
             }
         })
     }

@@ -57,6 +57,8 @@ const TO: Parameter = query("to", Kind::Time, "Accepted before.");
 const TEXT: Parameter =
     query("q", Kind::Text, "Key, path, tags' values, last error or id contain this, in any case.");
 
+/// A search that would take too long.
+const TOO_SLOW: (u16, &[&str]) = (422, &["query_too_slow"]);
 const INVALID_PARAMETER: (u16, &[&str]) = (400, &["invalid_parameter", "unknown_parameter"]);
 const INVALID_ID: (u16, &[&str]) = (400, &["invalid_id"]);
 const UNKNOWN_CALL: (u16, &[&str]) = (404, &["unknown_call"]);
@@ -123,7 +125,7 @@ pub(super) const ALL: &[Operation] = &[
             STATUS, ENDPOINT, PUBLISHER, PROVIDER, TAG, REASON, ERROR, DRY_RUN, FROM, TO, TEXT, LIMIT, CURSOR,
         ],
         answers: &[json(200, "CallPage", "A page.")],
-        problems: &[INVALID_PARAMETER],
+        problems: &[INVALID_PARAMETER, TOO_SLOW],
         ..PLAIN
     },
     Operation {
@@ -185,7 +187,7 @@ pub(super) const ALL: &[Operation] = &[
         description: "By endpoint, review reason and error without its numbers, ids and quoted text; the largest group first, 500 at most.",
         parameters: &[STATUS, ENDPOINT, PUBLISHER, PROVIDER, TAG, REASON, ERROR, DRY_RUN, FROM, TO, TEXT],
         answers: &[json(200, "Groups", "The groups.")],
-        problems: &[INVALID_PARAMETER],
+        problems: &[INVALID_PARAMETER, TOO_SLOW],
         ..PLAIN
     },
     Operation {
@@ -201,7 +203,7 @@ pub(super) const ALL: &[Operation] = &[
             json(200, "BulkCount", "How many calls it would be (`dry_run`)."),
             json(202, "BulkJob", "The job. `Location` leads to it."),
         ],
-        problems: &[(422, &["too_many_calls"])],
+        problems: &[(422, &["too_many_calls", "query_too_slow"])],
         ..PLAIN
     },
     Operation {
@@ -211,7 +213,7 @@ pub(super) const ALL: &[Operation] = &[
         description: "Newest first.",
         parameters: &[LIMIT, CURSOR],
         answers: &[json(200, "BulkPage", "A page.")],
-        problems: &[INVALID_PARAMETER],
+        problems: &[INVALID_PARAMETER, TOO_SLOW],
         ..PLAIN
     },
     Operation {
@@ -264,7 +266,7 @@ pub(super) const ALL: &[Operation] = &[
             CURSOR,
         ],
         answers: &[json(200, "Audit", "A page.")],
-        problems: &[INVALID_PARAMETER],
+        problems: &[INVALID_PARAMETER, TOO_SLOW],
         ..PLAIN
     },
     Operation {
@@ -369,7 +371,7 @@ pub(super) const ALL: &[Operation] = &[
         description: "Every minute is there, also one in which nothing happened; the last one is not over. Dry runs are left out.",
         parameters: &[query("minutes", Kind::Number, "How many: 1 to 1440, 60 unless given."), ENDPOINT],
         answers: &[json(200, "History", "The minutes, oldest first.")],
-        problems: &[INVALID_PARAMETER],
+        problems: &[INVALID_PARAMETER, TOO_SLOW],
         ..PLAIN
     },
     Operation {

@@ -37,7 +37,7 @@ pub enum BulkCommand {
     /// Follow a job to its end; exit code 1 if it was stopped or aborted
     Watch(WatchArgs),
     /// Stop a job; what it has done stays done
-    Abort(JobArgs),
+    Abort(AbortArgs),
 }
 
 /// What a job does.
@@ -101,10 +101,13 @@ pub struct StartArgs {
 
 /// Arguments of `redial bulk abort`.
 #[derive(Debug, Args)]
-pub struct JobArgs {
+pub struct AbortArgs {
     /// The job
     #[arg(value_name = "ID")]
     id: String,
+    /// Why; the audit log keeps it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
 }
 
 /// Arguments of `redial bulk watch`.
@@ -142,7 +145,10 @@ pub(super) async fn run(session: &Session, command: BulkCommand) -> anyhow::Resu
         BulkCommand::Show(args) => show(session, &args).await?,
         BulkCommand::Watch(args) => return Ok(watch::to_the_end(session, &args.id, args.patience).await?),
         BulkCommand::Abort(args) => {
-            let answer = session.server.post(&["v1", "bulk", &args.id, "abort"], &json!({})).await?;
+            let answer = session
+                .server
+                .post(&["v1", "bulk", &args.id, "abort"], &json!({ "note": args.note }))
+                .await?;
             session.show(&answer, one)?;
         }
     }

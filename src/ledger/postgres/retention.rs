@@ -4,8 +4,8 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::super::row::micros;
-use super::super::upkeep::last_id_of;
-use super::super::{NextStep, Result, Retention, Tidied};
+use super::super::upkeep::{Pause, last_id_of};
+use super::super::{Result, Retention, Tidied};
 use super::{rows, sql_upkeep as sql};
 use crate::clock::Timestamp;
 use crate::limits::{TALLIES_KEPT, TALLIES_REMOVED_AT_ONCE};
@@ -32,8 +32,8 @@ pub(super) async fn tidy(connection: &mut PgConnection, retention: &Retention) -
     let at_end = page.len() < retention.batch;
     // The list of a job takes many steps, and those need not wait for one walk after the other.
     let job_left = remove_bulk(&mut transaction, retention).await?;
-    let next = retention.next_step(page.len(), removed + blanked, job_left);
-    if next == NextStep::AfterRest {
+    let pause = retention.pause_after(page.len(), removed + blanked, job_left);
+    if pause == Pause::BetweenWalks {
         sqlx::query(sql::FORGET_TALLIES)
             .bind(micros(TALLIES_KEPT))
             .bind(rows(TALLIES_REMOVED_AT_ONCE))
@@ -43,11 +43,11 @@ pub(super) async fn tidy(connection: &mut PgConnection, retention: &Retention) -
     let after = page.last().filter(|_| !at_end).map_or(Uuid::nil(), |call| call.id);
     sqlx::query(sql::PUT_WALK)
         .bind(after)
-        .bind(micros(retention.wait(next)))
+        .bind(micros(retention.wait(pause)))
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    Ok(Tidied::Step { removed, blanked, next })
+    Ok(Tidied::Step { removed, blanked, pause })
 }
 
 async fn page(connection: &mut PgConnection, after: Uuid, retention: &Retention) -> Result<Vec<Found>> {

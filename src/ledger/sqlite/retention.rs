@@ -4,8 +4,8 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::super::row::Stamp;
-use super::super::upkeep::last_id_of;
-use super::super::{NextStep, Result, Retention, Tidied};
+use super::super::upkeep::{Pause, last_id_of};
+use super::super::{Result, Retention, Tidied};
 use super::{rows, sql_upkeep as sql};
 use crate::clock::Timestamp;
 use crate::limits::{TALLIES_KEPT, TALLIES_REMOVED_AT_ONCE};
@@ -41,8 +41,8 @@ pub(super) async fn tidy(
     let at_end = page.len() < retention.batch;
     // The list of a job takes many steps, and those need not wait for one walk after the other.
     let job_left = remove_bulk(connection, retention, now).await?;
-    let next = retention.next_step(page.len(), removed + blanked, job_left);
-    if next == NextStep::AfterRest {
+    let pause = retention.pause_after(page.len(), removed + blanked, job_left);
+    if pause == Pause::BetweenWalks {
         sqlx::query(sql::FORGET_TALLIES)
             .bind(Stamp(now.minus(TALLIES_KEPT)))
             .bind(rows(TALLIES_REMOVED_AT_ONCE))
@@ -50,9 +50,9 @@ pub(super) async fn tidy(
             .await?;
     }
     let after = page.last().filter(|_| !at_end).map_or(Uuid::nil(), |call| call.id);
-    let next_at = now.plus(retention.wait(next));
+    let next_at = now.plus(retention.wait(pause));
     sqlx::query(sql::PUT_WALK).bind(after).bind(Stamp(next_at)).execute(connection).await?;
-    Ok(Tidied::Step { removed, blanked, next })
+    Ok(Tidied::Step { removed, blanked, pause })
 }
 
 async fn page(

@@ -469,8 +469,8 @@ async fn a_bulk_job_that_is_aborted_ends_its_watch_with_1() {
     }
     let slowly = ["bulk", "start", "cancel", "--status", "review", "--rate", "1/h", "--yes"];
     let job = bench.json(&slowly).await["id"].as_str().unwrap().to_owned();
-    let aborted = bench.run(&["bulk", "abort", &job]).await.with(0).out;
-    assert!(aborted.contains("aborted"), "{aborted}");
+    let aborted = bench.run(&["bulk", "abort", &job, "--note", "too early"]).await.with(0).out;
+    assert!(aborted.contains("aborted") && aborted.contains("too early"), "{aborted}");
     let watched = bench.run(&["bulk", "watch", &job]).await.with(1);
     assert!(watched.out.contains("status       aborted"), "{watched:?}");
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redial::call::{ActionKind, Call, ReviewReason, Status, Submission, TagKey};
 use redial::ledger::audit::{AuditFilter, Audited};
+use redial::ledger::upkeep::Pause;
 use redial::ledger::{
-    Accepted, Acted, Filter, Ledger, NewCall, Next, NextStep, OperatorAction, Order, Record, Retention,
-    Start, Tidied,
+    Accepted, Acted, Filter, Ledger, NewCall, Next, OperatorAction, Order, Record, Retention, Start, Tidied,
 };
 
 use super::calls::{
@@ -44,11 +44,11 @@ async fn walk(ledger: &dyn Ledger, retention: &Retention) -> (u64, u64, usize) {
     loop {
         match ledger.tidy(retention).await.unwrap() {
             Tidied::NotYet => tokio::time::sleep(Duration::from_millis(1)).await,
-            Tidied::Step { removed, blanked, next } => {
+            Tidied::Step { removed, blanked, pause } => {
                 removed_in_all += removed;
                 blanked_in_all += blanked;
                 steps += 1;
-                if next == NextStep::AfterRest {
+                if pause == Pause::BetweenWalks {
                     return (removed_in_all, blanked_in_all, steps);
                 }
             }
