@@ -64,3 +64,24 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStr
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_when_there_is_no_room_waits_until_a_connection_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _clients =
+            (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+        let room = Arc::new(Semaphore::new(1));
+        let (_stream, place) = accept(&listener, &room).await.unwrap();
+        let mut next = Box::pin(accept(&listener, &room));
+        assert!((&mut next).now_or_never().is_none());
+        drop(place);
+        assert!(next.await.is_some());
+    }
+}
