@@ -34,6 +34,10 @@ pub const NOTE_BYTES_MAX: usize = 4 * 1024;
 
 /// What the attempt log keeps of a response body, in bytes; the rest is only counted.
 pub const RESPONSE_KEPT_BYTES: usize = 16 * 1024;
+/// How much of a response body rules see, in bytes: a longer one is cut, and so no JSON to them.
+pub const RESPONSE_JUDGED_BYTES: usize = 256 * 1024;
+/// Most values, those inside of others counted, of a JSON document that rules see as one: each may be asked for.
+pub const JSON_VALUES_JUDGED_MAX: usize = 8_192;
 /// How far a response body is read; beyond it the connection is closed and the length is a lower bound.
 pub const RESPONSE_READ_BYTES_MAX: u64 = 1024 * 1024;
 /// What the attempt log keeps of all response headers together, in bytes.
@@ -54,7 +58,7 @@ pub const CONDITION_BYTES_MAX: usize = 4 * 1024;
 pub const CONDITION_DEPTH_MAX: usize = 48;
 /// The stack on which conditions are compiled: each byte of a text may nest once, and the parser takes kilobytes for each.
 pub const CONDITION_STACK_BYTES: usize = 256 * 1024 * 1024;
-/// Parts of a condition that may be evaluated for one answer, counted for the longest body that is kept.
+/// Parts of a condition that may be evaluated for one answer, counted for the longest body that rules see.
 pub const CONDITION_WORK_MAX: u64 = 2_000_000;
 /// The stack on which a configuration is read: in broken TOML a dozen bytes may nest once, a file has up to 1 MiB, and the parser takes
 /// kilobytes for each level. Only what is used of it takes memory.
@@ -150,7 +154,7 @@ pub const DELIVERIES_AMPLE: i64 = 1_000_000;
 pub const LANE_PREFETCH: u16 = 32;
 /// Submissions that intake holds unacknowledged.
 pub const INTAKE_PREFETCH: u16 = 1_024;
-/// Waiting tickets that the embedded transport keeps in memory; what is due later is refilled from the ledger.
+/// Waiting tickets that the embedded transport keeps in memory, and due ones that it keeps for each lane; of the others the ledger knows.
 pub const EMBEDDED_TIMERS_MAX: usize = 1_000_000;
 /// Calls the sweeper takes up in one step.
 pub const SWEEP_BATCH: usize = 500;
@@ -188,6 +192,8 @@ pub const REJECTED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Callbacks that are posted side by side.
 pub const CALLBACKS_AT_ONCE: usize = 32;
+/// Those of them that go to one host.
+pub const CALLBACKS_AT_ONCE_TO_ONE_HOST: usize = 4;
 /// A callback is given up after this many tries: with doubling pauses up to 16 minutes, about two days.
 pub const CALLBACK_TRIES_MAX: u32 = 180;
 
@@ -195,6 +201,9 @@ pub const CALLBACK_TRIES_MAX: u32 = 180;
 pub const LOOKING_CONNECTIONS: u32 = 2;
 /// Longest a search of the ledger may take.
 pub const LOOKING_MAX: Duration = Duration::from_secs(10);
+
+/// Connections to the API that are open at once. Whoever comes then waits until one is closed; idle ones are, after a while.
+pub const API_CONNECTIONS_MAX: usize = 4_096;
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 500;
@@ -294,7 +303,9 @@ pub const PREFER_WAIT_MAX: Duration = Duration::from_mins(1);
 
 const _: () = assert!(LEASE_MARGIN_DEFAULT.as_millis() >= LEASE_MARGIN_MIN.as_millis());
 const _: () = assert!(LEASE_MAX.as_secs() > TIMEOUT_OVERALL_MAX.as_secs() + LEASE_MARGIN_DEFAULT.as_secs());
-const _: () = assert!(RESPONSE_KEPT_BYTES as u64 <= RESPONSE_READ_BYTES_MAX);
+const _: () = assert!(RESPONSE_KEPT_BYTES <= RESPONSE_JUDGED_BYTES);
+const _: () = assert!(RESPONSE_JUDGED_BYTES as u64 <= RESPONSE_READ_BYTES_MAX);
+const _: () = assert!(CALLBACKS_AT_ONCE_TO_ONE_HOST < CALLBACKS_AT_ONCE);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
 const _: () = assert!(COMMIT_BATCH_ENOUGH <= COMMIT_BATCH_MAX);
 const _: () = assert!(BUNDLE_TICKETS_MAX <= BUNDLE_TICKETS_READ_MAX);

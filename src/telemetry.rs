@@ -242,11 +242,6 @@ impl Metrics {
         self.running.get()
     }
 
-    /// All attempts recorded by this process.
-    pub fn attempts_recorded(&self, endpoint: &Arc<str>, verdict: &'static str) -> u64 {
-        self.attempts.get_or_create(&EndpointWord { endpoint: Arc::clone(endpoint), verdict }).get()
-    }
-
     /// Everything in Prometheus' text format (`OpenMetrics` 1.0).
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -6,6 +6,7 @@
 
 mod parts;
 mod reload;
+mod vital;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ use crate::worker::{Drained, Form, Worker};
 pub use parts::{broker_address, ledger_config, topology};
 
 use parts::Parts;
+use vital::Vital;
 
 /// The parts that one process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +88,7 @@ pub struct App {
     doors: TaskTracker,
     api: TaskTracker,
     background: TaskTracker,
+    vital: Vital,
     stop_doors: CancellationToken,
     stop_api: CancellationToken,
     stop_background: CancellationToken,
@@ -116,7 +119,9 @@ impl App {
         let (stop_doors, stop_api, stop_background) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let parts = Parts::build(settings, roles, address, &background, &stop_background).await?;
-        let app = Self { parts, address, doors, api, background, stop_doors, stop_api, stop_background };
+        let vital = Vital::default();
+        let app =
+            Self { parts, address, doors, api, background, vital, stop_doors, stop_api, stop_background };
         if let Some(listener) = listener {
             app.open_api(listener, roles);
         }
@@ -153,6 +158,11 @@ impl App {
     /// Where the API listens, or what answers probes in its place.
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns if a part of the process has panicked: the rest of it goes on, but not for long without that part.
+    pub async fn broken(&self) {
+        self.vital.broken().await;
     }
 
     /// What the process counts.
@@ -192,12 +202,13 @@ impl App {
         };
         let api = Arc::new(api);
         let router = if roles.contains(&Part::Api) {
-            self.api.spawn(crate::api::stream::run(Arc::clone(&api)));
+            self.vital.spawn(&self.api, "stream", crate::api::stream::run(Arc::clone(&api)));
             crate::api::router(api).merge(crate::console::router())
         } else {
             crate::api::probe_router(api)
         };
-        self.api.spawn(crate::api::serve::serve(listener, router, self.stop_api.clone()));
+        let serving = crate::api::serve::serve(listener, router, self.stop_api.clone());
+        self.vital.spawn(&self.api, "api", serving);
     }
 
     fn intake(&self) -> Intake {
@@ -330,23 +341,18 @@ impl App {
 
     fn open(&self, roles: &BTreeSet<Part>) -> anyhow::Result<()> {
         let parts = &self.parts;
-        self.background.spawn(upkeep::tallies::run(
-            parts.tallies.clone(),
-            Arc::clone(&parts.ledger),
-            self.stop_background.clone(),
-        ));
+        let (vital, background, stop) = (&self.vital, &self.background, &self.stop_background);
+        let tallies = upkeep::tallies::run(parts.tallies.clone(), Arc::clone(&parts.ledger), stop.clone());
+        vital.spawn(background, "tallies", tallies);
         if let Some(worker) = &parts.worker {
             worker.adopt(&parts.registry.snapshot());
             if let Ok(catch_all) = LaneName::parse(CATCH_ALL_LANE) {
                 worker.consume(catch_all, Form::Shared);
             }
-            self.background.spawn(Arc::clone(worker).run_gates(self.stop_background.clone()));
+            vital.spawn(background, "gates", Arc::clone(worker).run_gates(stop.clone()));
             if parts.is_shared() {
-                self.background.spawn(report(
-                    Arc::clone(worker),
-                    Arc::clone(&parts.ledger),
-                    self.stop_background.clone(),
-                ));
+                let report = report(Arc::clone(worker), Arc::clone(&parts.ledger), stop.clone());
+                vital.spawn(background, "reports", report);
             }
         }
         if roles.contains(&Part::Sweeper) {
@@ -388,19 +394,19 @@ impl App {
             ledger: Arc::clone(&parts.ledger),
             retention: retention(&parts.settings),
         };
-        let stop = &self.stop_background;
-        self.background.spawn(keeper.run(stop.clone()));
-        self.background.spawn(callbacks.run(parts.events.callback_signal(), stop.clone()));
-        self.background.spawn(Arc::clone(&sweeper).run(stop.clone()));
-        self.background.spawn(sweeper.run_handover(stop.clone()));
-        self.background.spawn(outbox.run(parts.events.outbox_signal(), stop.clone()));
+        let (vital, background, stop) = (&self.vital, &self.background, &self.stop_background);
+        vital.spawn(background, "retention", keeper.run(stop.clone()));
+        vital.spawn(background, "callbacks", callbacks.run(parts.events.callback_signal(), stop.clone()));
+        vital.spawn(background, "sweeper", Arc::clone(&sweeper).run(stop.clone()));
+        vital.spawn(background, "handover", sweeper.run_handover(stop.clone()));
+        vital.spawn(background, "outbox", outbox.run(parts.events.outbox_signal(), stop.clone()));
         let bulks = crate::bulk::Runner::new(
             Arc::clone(&parts.ledger),
             Arc::clone(&parts.delay),
             parts.events.clone(),
         );
         // It stops with the doors: a process that is stopping begins nothing new.
-        self.doors.spawn(bulks.run(self.stop_doors.clone()));
+        vital.spawn(&self.doors, "bulk", bulks.run(self.stop_doors.clone()));
         Ok(())
     }
 
@@ -413,8 +419,8 @@ impl App {
             body_bytes_max: parts.settings.server.max_body,
         };
         let replays = ReplayQueue { desk: self.desk(), broker: Arc::clone(broker) };
-        self.doors.spawn(door.run(self.stop_doors.clone()));
-        self.doors.spawn(replays.run(self.stop_doors.clone()));
+        self.vital.spawn(&self.doors, "intake", door.run(self.stop_doors.clone()));
+        self.vital.spawn(&self.doors, "replays", replays.run(self.stop_doors.clone()));
     }
 
     /// Stops in order: doors, claiming, running attempts (30 s at most in all), broker, ledger.

@@ -51,7 +51,7 @@ impl App {
             metrics: parts.metrics.clone(),
             shown: parts.configuration.clone(),
         };
-        self.background.spawn(reload.run(asked, self.stop_background.clone()));
+        self.vital.spawn(&self.background, "reload", reload.run(asked, self.stop_background.clone()));
     }
 }
 

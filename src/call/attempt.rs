@@ -9,7 +9,7 @@ use super::name::{ProviderName, WorkerName};
 use super::request::{REDACTED, is_secret_header};
 use super::{ClaimNumber, Revision, named};
 use crate::clock::Timestamp;
-use crate::limits::RESPONSE_KEPT_BYTES;
+use crate::limits::{RESPONSE_JUDGED_BYTES, RESPONSE_KEPT_BYTES};
 
 /// Numbers the attempts of a call: 1, 2, 3 … without gap. Zero stands only for "none made yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,10 +132,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The same without the values of headers that are secret by name: rules may see them, the log may not.
+    /// What the log keeps of it: the beginning of a long body, and no values of headers that are secret by name. Rules may see both.
     #[must_use]
-    pub fn without_secrets(mut self) -> Self {
+    pub fn kept(mut self) -> Self {
         if let Self::Answered(answer) = &mut self {
+            if answer.body.len() > RESPONSE_KEPT_BYTES {
+                // A slice would keep the whole of it in memory.
+                answer.body = Bytes::copy_from_slice(&answer.body[..RESPONSE_KEPT_BYTES]);
+            }
             for (_, value) in answer.headers.iter_mut().filter(|(name, _)| is_secret_header(name)) {
                 REDACTED.clone_into(value);
             }
@@ -144,21 +148,29 @@ impl Outcome {
     }
 }
 
-/// An answer of the third party, cut to what is kept.
+/// An answer of the third party, cut to what rules see, and in the log to what is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status, 100 to 999.
     pub status: u16,
     /// Names in lower case, in the order received.
     pub headers: Vec<(String, String)>,
-    /// The first bytes of the body, at most [`RESPONSE_KEPT_BYTES`].
+    /// The first bytes of the body, at most [`RESPONSE_JUDGED_BYTES`], and in the log at most [`RESPONSE_KEPT_BYTES`].
     pub body: Bytes,
     /// The body's true length in bytes; a lower bound if reading stopped early.
     pub body_bytes: u64,
 }
 
 impl Answer {
-    /// Whether only the beginning of the body is kept. One that was erased since is no beginning.
+    /// Whether there is less of the body than rules saw when it came, or than came at all. What was masked in it changes its length, so
+    /// that says nothing.
+    pub fn is_beginning(&self) -> bool {
+        let is_as_kept =
+            self.body.len() <= RESPONSE_KEPT_BYTES && self.body_bytes > RESPONSE_KEPT_BYTES as u64;
+        is_as_kept || self.body_bytes > RESPONSE_JUDGED_BYTES as u64
+    }
+
+    /// Whether the log keeps only the beginning of the body. One that was erased since is no beginning.
     pub fn is_cut(&self) -> bool {
         self.body_bytes > RESPONSE_KEPT_BYTES as u64 && !self.body.is_empty()
     }

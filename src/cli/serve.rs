@@ -74,9 +74,15 @@ pub async fn run(args: ServeArgs) -> Outcome {
     } else {
         tracing::info!("redial serves without an API");
     }
-    stop.cancelled().await;
+    let is_broken = tokio::select! {
+        () = stop.cancelled() => false,
+        () = app.broken() => true,
+    };
     tracing::info!("stopping");
     app.stop().await;
     tracing::info!("stopped");
+    if is_broken {
+        return Err(anyhow::anyhow!("a part of the process panicked; the log says which").into());
+    }
     Ok(ExitCode::SUCCESS)
 }

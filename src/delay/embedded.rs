@@ -1,7 +1,7 @@
 //! The delay transport inside one process: timers, refilled from the ledger at start.
 //!
 //! Tickets live in memory only. Losing them is harmless, because the ledger knows every call and the sweeper finds what is overdue;
-//! so when more wait than [`EMBEDDED_TIMERS_MAX`], those due last are dropped here and found there.
+//! so when more wait than [`EMBEDDED_TIMERS_MAX`], or as many are due in one lane, those due last are dropped here and found there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -153,8 +153,7 @@ impl EmbeddedDelay {
         let routes = self.routes.load();
         let lane = routes.lane_of.get(&due.endpoint).map_or(CATCH_ALL_LANE, LaneName::as_str);
         if let Some((_, lane)) = routes.lanes.iter().find(|(name, _)| name.as_str() == lane) {
-            lane.lock().push_back(due);
-            lane.arrived.notify_one();
+            lane.push(due);
         }
     }
 
@@ -186,6 +185,16 @@ impl Timers {
 impl Lane {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Due>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Beyond so many the sweeper finds the call, once the lane has come that far.
+    fn push(&self, due: Due) {
+        let mut ready = self.lock();
+        if ready.len() < EMBEDDED_TIMERS_MAX {
+            ready.push_back(due);
+        }
+        drop(ready);
+        self.arrived.notify_one();
     }
 
     /// The next tickets of one endpoint.

@@ -1,18 +1,19 @@
 //! Conditions: CEL expressions over an answer, compiled once, that may take up neither the stack nor the time of the process.
 //!
 //! The language's library evaluates whatever it is given, so what it is given is bounded here: the length and the depth of an
-//! expression, the names and functions it may use, and the work it can make of the longest body that is kept. It also panics on
+//! expression, the names and functions it may use, and the work it can make of the longest body that it may see. It also panics on
 //! some inputs; neither compiling nor evaluating lets that out.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::{Context, Env, IdedExpr, Program, Value};
 
 use crate::limits::{
-    CONDITION_BYTES_MAX, CONDITION_DEPTH_MAX, CONDITION_STACK_BYTES, CONDITION_WORK_MAX, RESPONSE_KEPT_BYTES,
+    CONDITION_BYTES_MAX, CONDITION_DEPTH_MAX, CONDITION_STACK_BYTES, CONDITION_WORK_MAX,
+    JSON_VALUES_JUDGED_MAX,
 };
 
 /// What a condition about an answer may name.
@@ -45,14 +46,20 @@ const FUNCTIONS: &[&str] = &[
     "uint",
 ];
 
-/// The most elements that a list in a kept body can have: each takes a digit and a comma.
-const ELEMENTS_MAX: u64 = RESPONSE_KEPT_BYTES as u64 / 2;
+/// The most elements that a list in a body can have. A text counts for as many: the longest takes about as long to be walked through.
+const ELEMENTS_MAX: u64 = JSON_VALUES_JUDGED_MAX as u64;
 
 /// A regular expression is compiled each time it is asked.
 const WORK_OF_MATCHES: u64 = 100;
 
 /// So many elements are compared in the time that a part of an expression takes to be evaluated.
 const COMPARED_IN_A_STEP: u64 = 64;
+
+/// The same of a text that a regular expression looks through.
+const MATCHED_IN_A_STEP: u64 = 4;
+
+/// A comprehension has one for the element and one for what it gathers.
+const VARIABLES_OF_A_LOOP: usize = 2;
 
 /// The language with its standard functions; what may be used of it is checked per condition.
 static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -248,7 +255,7 @@ impl<'a> Survey<'a> {
         self.visit(&all.loop_cond, runs, depth)?;
         self.visit(&all.loop_step, runs, depth)?;
         self.visit(&all.result, times, depth)?;
-        self.inner.truncate(self.inner.len() - 2);
+        self.inner.truncate(self.inner.len() - VARIABLES_OF_A_LOOP);
         Ok(())
     }
 
@@ -292,7 +299,7 @@ impl<'a> Survey<'a> {
     fn function(
         &mut self,
         expression: &IdedExpr,
-        call: &'a cel::common::ast::CallExpr,
+        call: &'a CallExpr,
         times: u64,
     ) -> Result<(), ConditionFault> {
         let name = call.func_name.as_str();
@@ -304,10 +311,30 @@ impl<'a> Survey<'a> {
             return Err(self.fault(expression, sentence));
         }
         if name == "matches" {
-            self.count(expression, times.saturating_mul(WORK_OF_MATCHES))?;
             self.pattern(expression, call.args.last())?;
         }
-        Ok(())
+        self.count(expression, times.saturating_mul(self.work_of_function(name, call)))
+    }
+
+    /// How much more than a step a function can take that looks through a text, or copies it.
+    fn work_of_function(&self, name: &str, call: &CallExpr) -> u64 {
+        let Some(text) = call.target.as_deref().or(call.args.first()) else { return 0 };
+        let extent = self.extent_of_text(text);
+        match name {
+            "matches" => WORK_OF_MATCHES + extent / MATCHED_IN_A_STEP,
+            "contains" | "size" | "string" => extent / COMPARED_IN_A_STEP,
+            "bytes" => extent,
+            _ => 0,
+        }
+    }
+
+    /// As [`Self::extent`]. A part of an outer loop is looked through again for each element of the inner one, so it is no part there.
+    fn extent_of_text(&self, expression: &IdedExpr) -> u64 {
+        let outer = &self.inner[..self.inner.len().saturating_sub(VARIABLES_OF_A_LOOP)];
+        match root(expression) {
+            Some(name) if outer.iter().any(|(part, _)| *part == name) => ELEMENTS_MAX,
+            Some(_) | None => self.extent(expression),
+        }
     }
 
     /// How much more than a step an operator can take: some walk through all of what they are given, and a sum of lists is a new list.
@@ -481,6 +508,10 @@ mod tests {
             "body.map(a, body + body).size() > 0",
             "body.all(a, size(body.x + [1]) > 0)",
             "body.all(a, body == body && a in body && [body] != [body])",
+            "body.list.all(a, body.text.matches('x'))",
+            "body.list.all(a, body.text.contains('x') && body.text.contains('y'))",
+            "body.list.map(a, bytes(body.text)).size() > 0",
+            "body.list.all(a, a.parts.all(b, a.text.matches('x')))",
         ] {
             assert!(parse(text).is_err(), "{}", &text[..40]);
         }
@@ -488,6 +519,9 @@ mod tests {
             "body.items.all(item, item.parts.exists(part, part.code == 7 && part.ok))",
             "body.errors.exists(e, e.code in [1, 2, 3, 4, 5] && e.text.contains('x'))",
             "body.errors.exists(e, e.code == body.code || e.code in body.known)",
+            "body.errors.exists(e, e.text.matches('^a') || body.text.contains(e.text))",
+            "body.items.all(item, item.parts.all(part, part.text.matches('x')))",
+            "body.text.matches('^a') && body.text.contains('b') && size(body.text) > 3",
             "body.items.map(item, item.price + item.tax + int(body.fee)) == [1, 2]",
             "body.a + body.b == body.c",
             &format!("body.code in [{} 1]", "4001, ".repeat(600)),

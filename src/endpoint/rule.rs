@@ -12,7 +12,7 @@ use cel::Value;
 use super::condition::{ANSWER_NAMES, Condition, ConditionFault, Facts, MESSAGE_NAMES};
 use crate::call::attempt::Answer;
 use crate::call::{Outcome, Ruling};
-use crate::limits::{RESPONSE_KEPT_BYTES, RULING_BYTES_MAX};
+use crate::limits::{JSON_VALUES_JUDGED_MAX, RULING_BYTES_MAX};
 
 /// Rules whose conditions mean an `A`: a verdict, or what a query or a report says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,9 @@ impl<A: Copy> Rules<A> {
 
     /// What the first rule that holds means for this message; `None`: no rule holds.
     pub fn decide_message(&self, body: &[u8], headers: &[(String, String)]) -> (Option<A>, Ruling) {
-        let values = [("body", json_or_text(body)), ("headers", header_values(headers))];
-        self.first_that_holds(&Facts::new(values), Notes::default())
+        let mut notes = Notes::default();
+        let values = [("body", json_or_text(body, &mut notes)), ("headers", header_values(headers))];
+        self.first_that_holds(&Facts::new(values), notes)
     }
 
     fn first_that_holds(&self, facts: &Facts, mut notes: Notes) -> (Option<A>, Ruling) {
@@ -175,20 +176,42 @@ fn header_values(headers: &[(String, String)]) -> Value {
     Value::from(values)
 }
 
-/// The kept part of a body. One that was cut is no JSON any more, whatever it may have been.
+/// What there is of a body. One that was cut is no JSON any more, whatever it may have been.
 fn body_value(answer: &Answer, notes: &mut Notes) -> Value {
-    if answer.body_bytes <= RESPONSE_KEPT_BYTES as u64 {
-        return json_or_text(&answer.body);
+    if !answer.is_beginning() {
+        return json_or_text(&answer.body, notes);
     }
-    let kept = RESPONSE_KEPT_BYTES / 1024;
-    notes.add(&format!("the body is longer than {kept} KiB: the rules saw its beginning, as text"));
-    Value::from(String::from_utf8_lossy(&answer.body).into_owned())
+    let (seen, all) = (answer.body.len(), answer.body_bytes);
+    notes.add(&format!("the rules saw the first {seen} bytes of {all} of the body, as text"));
+    text(&answer.body)
 }
 
-fn json_or_text(bytes: &[u8]) -> Value {
+fn json_or_text(bytes: &[u8], notes: &mut Notes) -> Value {
     match serde_json::from_slice(bytes) {
-        Ok(json) => value_of(json),
-        Err(_) => Value::from(String::from_utf8_lossy(bytes).into_owned()),
+        Ok(json) if values_in(&json) <= JSON_VALUES_JUDGED_MAX => value_of(json),
+        Ok(_) => {
+            notes.add(&format!(
+                "the body has more than {JSON_VALUES_JUDGED_MAX} values: the rules saw it as text"
+            ));
+            text(bytes)
+        }
+        Err(_) => text(bytes),
+    }
+}
+
+fn text(bytes: &[u8]) -> Value {
+    Value::from(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// How many values a document has, itself and those inside of others counted.
+fn values_in(json: &serde_json::Value) -> usize {
+    match json {
+        serde_json::Value::Array(items) => 1 + items.iter().map(values_in).sum::<usize>(),
+        serde_json::Value::Object(fields) => 1 + fields.values().map(values_in).sum::<usize>(),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => 1,
     }
 }
 
@@ -215,13 +238,14 @@ fn value_of(json: serde_json::Value) -> Value {
 mod tests {
     use super::*;
     use crate::call::ErrorKind;
+    use crate::limits::RESPONSE_JUDGED_BYTES;
     use bytes::Bytes;
 
     fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Outcome {
         Outcome::Answered(Answer {
             status,
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: Bytes::copy_from_slice(&body.as_bytes()[..body.len().min(RESPONSE_KEPT_BYTES)]),
+            body: Bytes::copy_from_slice(&body.as_bytes()[..body.len().min(RESPONSE_JUDGED_BYTES)]),
             body_bytes: body.len() as u64,
         })
     }
@@ -327,28 +351,48 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_cut_is_text() {
-        let body = format!(r#"{{"code": 7, "x": "{}"}}"#, "x".repeat(RESPONSE_KEPT_BYTES));
-        let (held, ruling) = rules(&["body.code == 7", "body.startsWith('{\"code\": 7,')"])
-            .decide(&answered(200, &[], &body), Duration::ZERO);
-        assert_eq!(held, Some(1));
-        assert!(ruling.notes.unwrap().starts_with("the body is longer than 16 KiB"));
+    fn a_long_body_is_json_until_it_is_cut() {
+        let long = |bytes| answered(200, &[], &format!(r#"{{"code": 7, "x": "{}"}}"#, "x".repeat(bytes)));
+        let rules = rules(&["body.code == 7", "body.startsWith('{\"code\": 7,')"]);
+        let whole = long(RESPONSE_JUDGED_BYTES - 100);
+        assert_eq!(rules.decide(&whole, Duration::ZERO).0, Some(0));
+        for (cut, seen) in [
+            (whole.kept(), "the rules saw the first 16384 bytes of 262"),
+            (long(RESPONSE_JUDGED_BYTES), "the rules saw the first 262144 bytes of 262"),
+        ] {
+            let (held, ruling) = rules.decide(&cut, Duration::ZERO);
+            let notes = ruling.notes.unwrap();
+            assert!(held == Some(1) && notes.starts_with(seen), "{held:?}: {notes}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_text() {
+        let ones = |count: usize| format!("[{}1]", "1,".repeat(count - 2));
+        for (count, held) in [(JSON_VALUES_JUDGED_MAX, 0), (JSON_VALUES_JUDGED_MAX + 1, 1)] {
+            let rules = rules(&["body[0] == 1", "body.startsWith('[1')"]);
+            let (said, ruling) = rules.decide_message(ones(count).as_bytes(), &[]);
+            assert_eq!((said, ruling.notes.is_some()), (Some(held), held == 1), "{count}");
+        }
     }
 
     #[test]
     fn the_costliest_rules_on_the_worst_bodies_end_soon_on_a_small_stack() {
-        let ones = format!("[{}1]", "1,".repeat(RESPONSE_KEPT_BYTES / 2 - 2));
+        let ones = format!("[{}1]", "1,".repeat(JSON_VALUES_JUDGED_MAX - 2));
+        let long = format!(r#"{{"text": "{}", "list": {ones}}}"#, "a".repeat(RESPONSE_JUDGED_BYTES - 20_000));
         let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
         let nested = format!("[{}[]]", "[[],[],[]],".repeat(1_400));
         let fields = (0..1_000).fold(String::new(), |fields, name| format!(r#"{fields}"{name}":1,"#));
         let fields = format!("{{{fields}\"x\":1}}");
-        let bodies = [ones, deep, nested, fields];
+        let bodies = [ones, long, deep, nested, fields];
         let work = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(move || {
             for condition in [
                 "body.all(a, a == 1 && a != 2 && a >= 0 && a < 5 && a in [1, 2, 3] && !(a == 7) && a + 1 == 2)",
                 "body.map(a, a + 1).filter(b, b == 2).exists_one(c, c == 3)",
                 "body.all(a, a.all(b, b.all(c, c == 1)))",
                 "body.exists(a, string(a).matches('^(a|b)*c$'))",
+                "body.list.all(a, !body.text.contains('aab'))",
+                "body.text.matches('^(a|b)*c$') || body.text.matches('(a|b)*c')",
                 "body == [[[[[[[[]]]]]]]]",
             ] {
                 for body in &bodies {

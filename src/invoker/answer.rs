@@ -1,11 +1,13 @@
-//! Reads an answer: bounded, cut to what is kept, echoes of secrets masked.
+//! Reads an answer: bounded, cut to what rules see, echoes of secrets masked.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use crate::call::attempt::Answer;
 use crate::clock::monotonic;
-use crate::limits::{RESPONSE_HEADERS_KEPT_BYTES, RESPONSE_KEPT_BYTES, RESPONSE_READ_BYTES_MAX};
+use crate::limits::{
+    RESPONSE_HEADERS_KEPT_BYTES, RESPONSE_JUDGED_BYTES, RESPONSE_KEPT_BYTES, RESPONSE_READ_BYTES_MAX,
+};
 
 use super::failure::{self, Failure};
 use super::mask::Mask;
@@ -22,17 +24,17 @@ const ENCODING_SHOWN_BYTES: usize = 32;
 /// Reads the whole answer, or as much of it as is ever read.
 pub(super) async fn read(
     mut response: reqwest::Response,
-    mask: &Mask<'_>,
+    mask: &Mask,
     deadlines: &Deadlines,
 ) -> Result<Read, Failure> {
     let status = response.status().as_u16();
     let headers = kept_headers(response.headers(), mask);
     let unasked = unasked_encoding(response.headers());
     let (body, body_bytes, note) =
-        read_body(&mut response, RESPONSE_KEPT_BYTES + mask.reach(), deadlines).await?;
-    let body = match mask.masked(&body, RESPONSE_KEPT_BYTES) {
+        read_body(&mut response, RESPONSE_JUDGED_BYTES + mask.reach(), deadlines).await?;
+    let body = match mask.masked(&body, RESPONSE_JUDGED_BYTES) {
         Some(masked) => Bytes::from(masked),
-        None => body.slice(..body.len().min(RESPONSE_KEPT_BYTES)),
+        None => body.slice(..body.len().min(RESPONSE_JUDGED_BYTES)),
     };
     Ok(Read { answer: Answer { status, headers, body, body_bytes }, note: note.or(unasked) })
 }
@@ -54,7 +56,9 @@ async fn read_body(
     deadlines: &Deadlines,
 ) -> Result<(Bytes, u64, Option<String>), Failure> {
     let announced = response.content_length().unwrap_or(0);
-    let mut body = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(kept).min(kept));
+    // What is announced need not come: memory is set aside for what the log keeps, and grows from there on.
+    let announced_room = usize::try_from(announced).unwrap_or(kept).min(RESPONSE_KEPT_BYTES);
+    let mut body = BytesMut::with_capacity(announced_room);
     let mut read = 0;
     while read < RESPONSE_READ_BYTES_MAX {
         let chunk = match next_chunk(response, deadlines).await? {
@@ -92,7 +96,7 @@ async fn next_chunk(response: &mut reqwest::Response, deadlines: &Deadlines) -> 
 }
 
 /// Names and values in the order received, as many as fit.
-fn kept_headers(headers: &HeaderMap, mask: &Mask<'_>) -> Vec<(String, String)> {
+fn kept_headers(headers: &HeaderMap, mask: &Mask) -> Vec<(String, String)> {
     let mut room = RESPONSE_HEADERS_KEPT_BYTES;
     let mut kept = Vec::with_capacity(headers.len());
     for (name, value) in headers {

@@ -87,6 +87,16 @@ fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[error("{host} leads to no address on the public internet")]
 pub struct Refused {
     host: String,
+    /// Not in the message: attempts show that to publishers, who must not learn what names mean in the network of this machine.
+    found: Vec<IpAddr>,
+}
+
+impl Refused {
+    /// The message, and where the name leads.
+    pub fn with_addresses(&self) -> String {
+        let found: Vec<String> = self.found.iter().map(IpAddr::to_string).collect();
+        if found.is_empty() { self.to_string() } else { format!("{self}: {}", found.join(", ")) }
+    }
 }
 
 /// Resolves names and keeps the addresses that are allowed; the connection is made to one of those, so a second answer of the name
@@ -113,8 +123,11 @@ fn allowed(
     found: impl Iterator<Item = SocketAddr>,
     reach: Reach,
 ) -> Result<Vec<SocketAddr>, Refused> {
-    let allowed: Vec<SocketAddr> = found.filter(|address| reach.allows(address.ip())).collect();
-    if allowed.is_empty() { Err(Refused { host: host.to_owned() }) } else { Ok(allowed) }
+    let (allowed, refused): (Vec<_>, Vec<_>) = found.partition(|address| reach.allows(address.ip()));
+    if !allowed.is_empty() {
+        return Ok(allowed);
+    }
+    Err(Refused { host: host.to_owned(), found: refused.iter().map(SocketAddr::ip).collect() })
 }
 
 /// Whether a URL's host is an address that must not be called; resolvers are never asked for literal addresses.

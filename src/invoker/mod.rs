@@ -7,7 +7,7 @@
 //! - Nothing secret comes back: configured header values are replaced in the request as sent and masked where the answer
 //!   echoes them.
 //! - Memory is bounded whatever the third party sends: a head beyond about 400 KiB or 100 headers is malformed, a body is kept
-//!   to [`RESPONSE_KEPT_BYTES`](crate::limits::RESPONSE_KEPT_BYTES) and read to
+//!   to [`RESPONSE_JUDGED_BYTES`](crate::limits::RESPONSE_JUDGED_BYTES) and read to
 //!   [`RESPONSE_READ_BYTES_MAX`](crate::limits::RESPONSE_READ_BYTES_MAX). A body that is too large never changes the outcome.
 //!
 //! Time: `connect` covers name resolution, TCP and TLS. `read` is the longest silence of the third party; before the head of
@@ -32,6 +32,7 @@ use crate::endpoint::{Endpoint, Timeouts};
 
 use client::{Client, Clients};
 use failure::Failure;
+pub(crate) use failure::chain;
 use mask::Mask;
 use outgoing::Outgoing;
 

@@ -9,7 +9,7 @@ use crate::call::attempt::{Answer, SentRequest};
 use crate::call::{Body, ErrorKind, IdempotencyKey};
 use crate::clock::monotonic;
 use crate::endpoint::Endpoint;
-use crate::limits::{RESPONSE_KEPT_BYTES, RESPONSE_READ_BYTES_MAX};
+use crate::limits::{RESPONSE_JUDGED_BYTES, RESPONSE_READ_BYTES_MAX};
 use crate::script::behaviour::{Act, Behaviour, Circumstances, Reply, ReplyBody, react};
 use crate::script::dice::Dice;
 use crate::script::latency::Latency;
@@ -111,12 +111,12 @@ fn answer(reply: &Reply, invocation: &Invocation<'_>, sent: &SentRequest) -> Ans
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let json = [("content-type".to_owned(), "application/json".to_owned())];
     let own = reply.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
-    let body = body.slice(..body.len().min(RESPONSE_KEPT_BYTES));
+    let body = body.slice(..body.len().min(RESPONSE_JUDGED_BYTES));
     Answer { status: reply.status.as_u16(), headers: json.into_iter().chain(own).collect(), body, body_bytes }
 }
 
 fn filler(bytes: u64) -> Bytes {
-    let kept = usize::try_from(bytes).unwrap_or(usize::MAX).min(RESPONSE_KEPT_BYTES);
+    let kept = usize::try_from(bytes).unwrap_or(usize::MAX).min(RESPONSE_JUDGED_BYTES);
     vec![b'x'; kept].into()
 }
 

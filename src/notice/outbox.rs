@@ -14,7 +14,7 @@ use crate::telemetry::Metrics;
 
 /// How often the outbox is looked into without a signal: other processes write to it too.
 const EVERY: Duration = Duration::from_secs(1);
-/// A notice that was taken and not told is due again after this long.
+/// A notice that was taken and not told is due again after this long, doubled with each further time up to 64 times this.
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 
 /// Tells what is in the outbox.

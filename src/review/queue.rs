@@ -9,7 +9,7 @@ use super::Desk;
 use crate::broker::{Broker, Delivery, Published};
 use crate::call::CallId;
 use crate::document::{self, DocumentError, Object};
-use crate::ledger::{Acted, OperatorAction, Order};
+use crate::ledger::{Acted, LedgerError, OperatorAction, Order};
 use crate::limits::{LANE_PREFETCH, RECONNECT_PAUSE_MAX};
 use crate::notice::rejection::{Rejection, rejected_message};
 
@@ -112,6 +112,10 @@ impl ReplayQueue {
             }
             Ok(Acted::Unknown) => {
                 Handled::Rejected(Rejection::new("unknown_call", format!("there is no call {call}")))
+            }
+            Err(error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_))) => {
+                tracing::error!(call.id = %call, error = &error as &dyn std::error::Error, "the ledger cannot replay a call");
+                Handled::Rejected(Rejection::new("not_storable", format!("the ledger cannot replay {call}")))
             }
             Err(error) => {
                 tracing::debug!(call.id = %call, %error, "a replay request waits for the ledger");

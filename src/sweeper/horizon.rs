@@ -3,7 +3,7 @@
 //! A lane is first in, first out, and tickets come into it in the order in which they are due (give or take the grace period).
 //! So a call whose ticket was due before everything that workers now take from the lane, and that no worker holds, has no ticket in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Sweeper;
@@ -15,39 +15,55 @@ use crate::ledger::{LaneReport, LedgerError};
 /// A worker that has not reported for this long is gone, and with it what it held: RabbitMQ has given that to another.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// What earlier sweeps saw of the lanes.
+/// What this sweep and the one before it saw of the lanes. Each lane is looked at once in a sweep, whoever shares it.
 #[derive(Debug, Default)]
 pub struct Horizon {
-    /// Lanes that were empty at the last sweep. What workers took out of them by then stands in their reports by now.
-    drained: BTreeMap<LaneName, bool>,
+    /// Whether a lane was empty at the last sweep. What workers took out of it by then stands in their reports by now.
+    before: BTreeMap<LaneName, bool>,
+    /// Whether it is empty now.
+    now: BTreeMap<LaneName, bool>,
+    reports: Vec<(WorkerName, LaneReport)>,
 }
 
 impl Horizon {
-    /// What was seen of a lane says nothing any more.
-    pub(super) fn unsettle(&mut self, lane: &LaneName) {
-        self.drained.insert(lane.clone(), false);
-    }
-
-    /// The time before which no ticket of this endpoint is on its way any more; `None`: any that is overdue is lost.
-    pub(super) async fn reached(
+    /// Looks at these lanes, and then how far workers have got: a ticket that was taken in between stands in their reports.
+    pub(super) async fn look(
         &mut self,
-        endpoint: &Endpoint,
-        registry: &Endpoints,
+        lanes: BTreeSet<&LaneName>,
         sweeper: &Sweeper,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, LedgerError> {
-        // A lane that cannot be looked at counts as full.
-        let empty = matches!(sweeper.delay.backlog(&endpoint.lane).await, Ok(0));
-        let was_empty = self.drained.insert(endpoint.lane.clone(), empty).unwrap_or(false);
-        let mut reports = sweeper.ledger.lane_reports(FRESH).await?;
+    ) -> Result<(), LedgerError> {
+        self.before = std::mem::take(&mut self.now);
+        for lane in lanes {
+            // A lane that cannot be looked at counts as full.
+            let empty = matches!(sweeper.delay.backlog(lane).await, Ok(0));
+            self.now.insert(lane.clone(), empty);
+        }
+        self.reports = sweeper.ledger.lane_reports(FRESH).await?;
         if let Some(worker) = &sweeper.worker {
             // What this process knows of itself is newer than what it wrote down.
-            reports.retain(|(name, _)| name != worker.name());
-            reports.extend(
+            self.reports.retain(|(name, _)| name != worker.name());
+            self.reports.extend(
                 worker.progress().reports().into_iter().map(|report| (worker.name().clone(), report)),
             );
         }
-        Ok(reached(endpoint, registry, &reports, empty && was_empty, now))
+        Ok(())
+    }
+
+    /// What was seen of a lane says nothing.
+    pub(super) fn unsettle(&mut self, lane: &LaneName) {
+        self.now.insert(lane.clone(), false);
+    }
+
+    /// The time before which no ticket of this endpoint is on its way any more; `None`: any that is overdue is lost.
+    pub(super) fn reached(
+        &self,
+        endpoint: &Endpoint,
+        registry: &Endpoints,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let was_empty = |sweep: &BTreeMap<LaneName, bool>| sweep.get(&endpoint.lane) == Some(&true);
+        let drained = was_empty(&self.before) && was_empty(&self.now);
+        reached(endpoint, registry, &self.reports, drained, now)
     }
 }
 
@@ -118,6 +134,22 @@ mod tests {
         let registry = registry();
         let endpoint = registry.get(&EndpointName::parse("a").unwrap()).unwrap().clone();
         reached(&endpoint, &registry, reports, drained, at(100))
+    }
+
+    #[test]
+    fn a_shared_lane_is_drained_when_it_was_empty_at_two_sweeps_and_not_at_two_endpoints() {
+        let (registry, lane) = (registry(), EndpointName::parse("shared").unwrap());
+        let overdue = |horizon: &Horizon| {
+            registry.iter().map(|endpoint| horizon.reached(endpoint, &registry, at(100))).collect::<Vec<_>>()
+        };
+        let (full, drained) = (vec![Some(Timestamp::UNIX_EPOCH); 2], vec![None; 2]);
+        let seen = |empty| BTreeMap::from([(lane.clone(), empty)]);
+        let mut horizon = Horizon { now: seen(true), ..Horizon::default() };
+        assert_eq!(overdue(&horizon), full, "empty once");
+        horizon.before = seen(true);
+        assert_eq!(overdue(&horizon), drained);
+        horizon.unsettle(&lane);
+        assert_eq!(overdue(&horizon), full, "one of its endpoints is held");
     }
 
     #[test]

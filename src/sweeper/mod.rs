@@ -6,6 +6,7 @@
 pub mod held;
 pub mod horizon;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,32 +93,40 @@ impl Sweeper {
     }
 
     async fn sweep(&self, horizon: &mut Horizon, held: &mut Held) -> Result<(), LedgerError> {
-        self.close_lost_attempts().await?;
+        go_on_unless_away(self.close_lost_attempts().await, "attempts of lost workers could not be closed")?;
         held.look(&*self.ledger, self.config.grace).await?;
         let now = self.ledger.now().await?;
-        let overdue = now.minus(self.config.grace);
         let registry = self.registry.snapshot();
-        for endpoint in self.ledger.waiting_endpoints().await? {
-            let Some(known) = registry.get(&endpoint).cloned() else {
-                self.set_aside_unroutable(&endpoint, overdue).await?;
-                continue;
-            };
-            if held.is_held(&endpoint) {
-                horizon.unsettle(&known.lane);
-                if held.is_time_for_deadlines(&endpoint) {
-                    self.set_expired_aside(&endpoint).await?;
+        let waiting = self.ledger.waiting_endpoints().await?;
+        let is_away = self.delay.is_away();
+        let known = || waiting.iter().filter_map(|endpoint| registry.get(endpoint));
+        let lanes = if is_away { BTreeSet::new() } else { known().map(|endpoint| &endpoint.lane).collect() };
+        horizon.look(lanes, self).await?;
+        known()
+            .filter(|endpoint| held.is_held(&endpoint.name))
+            .for_each(|endpoint| horizon.unsettle(&endpoint.lane));
+        for endpoint in &waiting {
+            let swept = match registry.get(endpoint) {
+                None => self.set_aside_unroutable(endpoint, now.minus(self.config.grace)).await,
+                Some(known) if held.is_held(&known.name) => self.watch_deadlines(&known.name, held).await,
+                Some(_) if is_away => Ok(()),
+                Some(known) => {
+                    self.rescue(endpoint, self.lost_before(horizon.reached(known, &registry, now), now)).await
                 }
-                continue;
-            }
-            if self.delay.is_away() {
-                continue;
-            }
-            let reached = horizon.reached(&known, &registry, self, now).await?;
-            let lost_before =
-                reached.map_or(overdue, |reached| overdue.min(reached.minus(self.config.grace)));
-            self.rescue(&endpoint, lost_before).await?;
+            };
+            go_on_unless_away(swept, &format!("calls of {endpoint} could not be swept"))?;
         }
         Ok(())
+    }
+
+    /// What was to wake before this and still waits has lost its ticket.
+    fn lost_before(&self, reached: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let earliest = reached.map_or(now, |reached| reached.min(now));
+        earliest.minus(self.config.grace)
+    }
+
+    async fn watch_deadlines(&self, endpoint: &EndpointName, held: &mut Held) -> Result<(), LedgerError> {
+        if held.is_time_for_deadlines(endpoint) { self.set_expired_aside(endpoint).await } else { Ok(()) }
     }
 
     /// Deadlines hold while an endpoint is held. A page at a time: the next look takes the next.
@@ -136,12 +145,38 @@ impl Sweeper {
             let (now, holds) = self.ledger.holds().await?;
             let records: Vec<Record> =
                 calls.iter().filter_map(|call| self.lost_attempt(call, now, &holds)).collect();
-            let recorded = self.ledger.record(&records).await?;
-            self.follow_up(&calls, recorded).await;
-            if calls.len() < SWEEP_BATCH {
+            let closed = self.record_lost(&calls, &records).await?;
+            if calls.len() < SWEEP_BATCH || closed == 0 {
                 return Ok(());
             }
         }
+    }
+
+    /// Writes down what became of these calls; answers of how many. Where one is refused, all of them are, so each then goes alone.
+    async fn record_lost(&self, calls: &[Call], records: &[Record]) -> Result<usize, LedgerError> {
+        match self.ledger.record(records).await {
+            Ok(recorded) => {
+                self.follow_up(calls, recorded).await;
+                return Ok(records.len());
+            }
+            Err(error) => go_on_unless_away(Err(error), "attempts of lost workers are closed one by one")?,
+        }
+        let mut closed = 0;
+        for (call, record) in calls.iter().zip(records) {
+            match self.ledger.record(std::slice::from_ref(record)).await {
+                Ok(recorded) => {
+                    self.follow_up(std::slice::from_ref(call), recorded).await;
+                    closed += 1;
+                }
+                Err(error) => {
+                    go_on_unless_away(
+                        Err(error),
+                        &format!("the lost attempt of {} cannot be closed", call.id),
+                    )?;
+                }
+            }
+        }
+        Ok(closed)
     }
 
     fn lost_attempt(&self, call: &Call, now: Timestamp, holds: &[Hold]) -> Option<Record> {
@@ -219,7 +254,10 @@ impl Sweeper {
         endpoint: &EndpointName,
         before: Timestamp,
     ) -> Result<(), LedgerError> {
-        let due = self.ledger.waiting(endpoint, None, before, SWEEP_BATCH).await?;
+        let found = self.ledger.waiting(endpoint, None, before, SWEEP_BATCH).await?;
+        // One that was to wake for its deadline is not due, so it is not unroutable yet.
+        let (expired, due): (Vec<Waiting>, Vec<Waiting>) = found.into_iter().partition(|call| call.expired);
+        self.set_aside(&expired, ReviewReason::Expired, "expired").await?;
         self.set_aside(&due, ReviewReason::Unroutable, "unroutable").await
     }
 
@@ -275,6 +313,17 @@ impl Sweeper {
         if let Err(error) = self.delay.depart(departures).await {
             tracing::debug!(%error, "new tickets could not be published; the next sweep finds them again");
         }
+    }
+}
+
+/// What the ledger refuses stands in nobody's way but its own; while the ledger is away there is no way at all.
+fn go_on_unless_away(done: Result<(), LedgerError>, what: &str) -> Result<(), LedgerError> {
+    match done {
+        Err(error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_))) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "{what}");
+            Ok(())
+        }
+        done => done,
     }
 }
 

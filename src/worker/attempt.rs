@@ -58,7 +58,7 @@ impl Worker {
         let face = chosen.as_ref().map_or(endpoint, |chosen| &chosen.face);
         let closed = self.run_errand(&call, &claim, endpoint, chosen.as_ref(), &slot, taken_at).await?;
         let Closed { mut attempt, step, next, course, retry_after } = closed;
-        attempt.outcome = attempt.outcome.without_secrets();
+        attempt.outcome = attempt.outcome.kept();
         attempt.choice = chosen.as_ref().map(|chosen| chosen.choice(&attempt));
         if call.mode.counts() {
             self.tools.metrics.attempt(endpoint.name.shared(), attempt.verdict.as_str(), attempt.duration);

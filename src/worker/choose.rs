@@ -147,13 +147,6 @@ impl Vendors {
         if has_alternative(&candidates, present) { Alternative::Present } else { Alternative::Absent }
     }
 
-    /// Whether any provider takes calls now; `true` for an endpoint without providers.
-    pub fn has_online(&self, endpoint: &Endpoint) -> bool {
-        let providers = endpoint.destination.providers();
-        let candidates = candidates(&mut self.lock(), &[], endpoint, monotonic());
-        providers.is_empty() || candidates.iter().any(|candidate| candidate.line != Line::Offline)
-    }
-
     /// Takes note of an attempt at `face` that has ended: after enough failures the provider is offline for a while, after a pause that it
     /// asked for, for that long.
     pub fn note(&self, face: &Endpoint, verdict: Verdict, retry_after: Option<Duration>) {

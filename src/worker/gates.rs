@@ -413,15 +413,12 @@ impl Worker {
 
     fn start_probe(self: &Arc<Self>, name: &EndpointName) {
         let Some(endpoint) = self.tools.registry.get(name) else { return };
-        if !self.gates.probing().insert(name.clone()) {
-            return;
-        }
-        let (worker, name) = (Arc::clone(self), name.clone());
+        let Some(probing) = Gates::begin_probe(&self.gates, name) else { return };
+        let worker = Arc::clone(self);
         self.attempts.spawn(async move {
             if let Err(error) = worker.probe(endpoint).await {
-                tracing::debug!(endpoint = %name, %error, "a probe could not be made; trying again");
+                tracing::debug!(endpoint = %probing.endpoint, %error, "a probe could not be made; trying again");
             }
-            worker.gates.probing().remove(&name);
         });
     }
 
@@ -478,8 +475,53 @@ impl Worker {
     }
 }
 
+/// A probe that is under way here. However it ends, also by a panic, the next one may begin when this is dropped.
+#[derive(Debug)]
+struct Probing {
+    gates: Arc<Gates>,
+    endpoint: EndpointName,
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.gates.probing().remove(&self.endpoint);
+    }
+}
+
 impl Gates {
+    /// `None`: a probe of this endpoint is under way here.
+    fn begin_probe(gates: &Arc<Self>, endpoint: &EndpointName) -> Option<Probing> {
+        let begun = gates.probing().insert(endpoint.clone());
+        begun.then(|| Probing { gates: Arc::clone(gates), endpoint: endpoint.clone() })
+    }
+
     fn probing(&self) -> MutexGuard<'_, BTreeSet<EndpointName>> {
         self.probing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_that_panics_or_is_given_up_makes_room_for_the_next() {
+        let (gates, endpoint) = (Arc::<Gates>::default(), EndpointName::parse("sms").unwrap());
+        let begun = Gates::begin_probe(&gates, &endpoint).unwrap();
+        assert!(Gates::begin_probe(&gates, &endpoint).is_none(), "one at a time");
+        let panics = tokio::spawn(async move {
+            let _begun = begun;
+            panic!("as a probe never should");
+        });
+        assert!(panics.await.is_err());
+
+        let begun = Gates::begin_probe(&gates, &endpoint).unwrap();
+        let given_up = tokio::spawn(async move {
+            let _begun = begun;
+            std::future::pending::<()>().await;
+        });
+        given_up.abort();
+        assert!(given_up.await.is_err());
+        assert!(Gates::begin_probe(&gates, &endpoint).is_some());
     }
 }

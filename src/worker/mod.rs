@@ -69,7 +69,7 @@ pub struct Worker {
     name: WorkerName,
     tools: Tools,
     slots: Slots,
-    gates: Gates,
+    gates: Arc<Gates>,
     lanes: lanes::Lanes,
     progress: Arc<Progress>,
     vendors: Vendors,
@@ -106,7 +106,7 @@ impl Worker {
             name,
             tools,
             slots: Slots::default(),
-            gates: Gates::default(),
+            gates: Arc::default(),
             lanes: lanes::Lanes::default(),
             progress: Arc::default(),
             vendors: Vendors::default(),
@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// What stands before each endpoint.
-    pub const fn gates(&self) -> &Gates {
+    pub fn gates(&self) -> &Gates {
         &self.gates
     }
 

@@ -68,7 +68,7 @@ impl Slots {
                     return Slot::of(&pool);
                 }
                 let (sender, waiting) = oneshot::channel();
-                line.waiters(class).push_back(sender);
+                line.join(class, sender);
                 waiting
             };
             // More slots than before, if the configuration has changed.
@@ -118,6 +118,16 @@ impl Line {
             Class::First => &mut self.firsts,
             Class::Retry => &mut self.retries,
         }
+    }
+
+    /// Stands behind all others. Who has given up waiting leaves the line before it grows, so that it is never longer than twice what
+    /// waits in it, also while no slot comes free.
+    fn join(&mut self, class: Class, sender: oneshot::Sender<Slot>) {
+        let waiters = self.waiters(class);
+        if waiters.len() == waiters.capacity() {
+            waiters.retain(|waiter| !waiter.is_closed());
+        }
+        waiters.push_back(sender);
     }
 
     /// Whose turn it is.
@@ -249,6 +259,19 @@ mod tests {
         drop(granted_too_late);
         drop(stays.now_or_never().unwrap());
         assert_eq!(slots.free(&endpoint), 1);
+    }
+
+    #[tokio::test]
+    async fn a_line_does_not_grow_by_those_who_give_up() {
+        let (slots, endpoint) = (Slots::default(), endpoint(1));
+        let _taken = slots.try_take(&endpoint).unwrap();
+        let mut stays = Box::pin(slots.take(&endpoint, Class::Retry));
+        assert!((&mut stays).now_or_never().is_none());
+        for _ in 0..1_000 {
+            assert!(slots.take(&endpoint, Class::Retry).now_or_never().is_none());
+        }
+        let waiting = slots.pool(&endpoint).lock().retries.len();
+        assert!(waiting < 10, "{waiting}");
     }
 
     #[tokio::test]

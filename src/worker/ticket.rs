@@ -69,15 +69,20 @@ impl Worker {
         drop(held);
     }
 
-    /// Tickets of a held endpoint travel on. Where the ledger is away nothing is settled, and they come again.
+    /// Tickets of a held endpoint travel on, after any absence of the ledger: given back unsettled they would come again at once, and
+    /// again, for as long as it is away. Not settled when the worker stops before it answers.
     async fn put_off(&self, endpoint: &Endpoint, tickets: &[Ticket], countdown: &Countdown) {
-        match self.postpone(&endpoint.name, tickets).await {
-            Ok(()) => {
-                for _ in tickets {
-                    countdown.settled().await;
-                }
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = self.postpone(&endpoint.name, tickets).await {
+            tracing::debug!(endpoint = %endpoint.name, %error, "tickets could not be put off; trying again");
+            tokio::select! {
+                biased;
+                () = self.claiming.cancelled() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_PAUSE_MAX),
             }
-            Err(error) => tracing::debug!(endpoint = %endpoint.name, %error, "tickets could not be put off"),
+        }
+        for _ in tickets {
+            countdown.settled().await;
         }
     }
 

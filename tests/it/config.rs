@@ -570,3 +570,23 @@ proptest! {
         let _ = config::load(&sources("", &[(&variable, &value)]));
     }
 }
+
+#[test]
+fn a_pending_call_that_nobody_asks_about_is_warned_of() {
+    let rules = "rules = [{ when = \"status == 202\", verdict = \"pending\" }]\n";
+    let loaded = load(&endpoint(rules), &[]);
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    let warning = loaded.warnings[0].to_string();
+    assert!(warning.contains("endpoints.sms.rules: a rule means \"pending\""), "{warning}");
+    let asked = "confirm = { path = \"/x\", after = \"1s\", rules = [{ when = \"status == 200\", answer = \"done\" }] }\n";
+    let told = "callback = { token = { secret = \"sixteen-bytes-at-least\" }, call = \"{{ body.id }}\", \
+                rules = [{ when = \"body.ok\", answer = \"done\" }] }\n";
+    for somebody in [asked, told] {
+        let quiet = load(&endpoint(&format!("{rules}{somebody}")), &[]);
+        assert!(
+            quiet.warnings.iter().all(|warning| !warning.to_string().contains("pending")),
+            "{:?}",
+            quiet.warnings
+        );
+    }
+}

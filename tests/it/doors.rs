@@ -3,6 +3,7 @@
 //! Black box: the service runs in this process with everything it has in production; tests speak to it from outside.
 
 mod amqp_intake;
+mod callbacks;
 mod check_against;
 mod client_commands;
 mod client_in_person;

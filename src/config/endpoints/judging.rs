@@ -93,6 +93,7 @@ impl JudgingDraft {
     pub(super) fn finish(self, ladder: &Found<Ladder>, table: &Table<'_>) -> Option<Judging> {
         self.warn_of_forgotten_keys(ladder, table.desk);
         self.refuse_asking_nobody(table.desk);
+        self.warn_of_results_that_nobody_tells(table.desk);
         if self.idempotency_window.is_faulty() {
             return None;
         }
@@ -114,6 +115,18 @@ impl JudgingDraft {
         {
             let allowed = "a table [confirm] beside it that says how to ask; or retry, review";
             desk.fault_at(on_ambiguous, Complaint::new("\"confirm\" has nothing to ask", allowed));
+        }
+    }
+
+    /// A pending call that nobody asks about is sent again, which few who write "pending" mean.
+    fn warn_of_results_that_nobody_tells(&self, desk: &Desk<'_>) {
+        if let (Found::Value(rules), Part::Nothing, Part::Nothing) =
+            (&self.rules, &self.confirm, &self.callback)
+            && rules.value.iter().any(|rule| rule.means == Verdict::Pending)
+        {
+            let sentence = "a rule means \"pending\", and nothing tells what became of such a call, so it is sent again along the ladder: \
+                            add a table [confirm] that says how to ask, or [callback] for a third party that reports by itself";
+            desk.warn(&rules.place, &rules.key, sentence.to_owned());
         }
     }
 

@@ -60,7 +60,9 @@ async fn empty(broker: &Arc<Broker>, requests: &mpsc::Sender<bundler::Request>, 
             broker.consume_with(queue, LANE_PREFETCH, move |delivery| receive(delivery, &unreadable));
         let mut moved = 0;
         while let Ok(Some(bundle)) = tokio::time::timeout(SILENCE, bundles.recv()).await {
-            moved += move_over(bundle, requests).await;
+            // What is not confirmed goes back to where it was, and would come again at once: the next look is soon enough.
+            let Some(tickets) = move_over(bundle, requests).await else { break };
+            moved += tickets;
         }
         tracing::info!(
             queue,
@@ -70,20 +72,21 @@ async fn empty(broker: &Arc<Broker>, requests: &mpsc::Sender<bundler::Request>, 
     }
 }
 
-/// Sends the tickets of a bundle to their lane. What is not confirmed comes again from where it was.
-async fn move_over(bundle: Bundle, requests: &mpsc::Sender<bundler::Request>) -> usize {
+/// Sends the tickets of a bundle to their lane and answers how many they were; `None`: it is not confirmed that they are there.
+async fn move_over(bundle: Bundle, requests: &mpsc::Sender<bundler::Request>) -> Option<usize> {
     let Bundle { endpoint, tickets, wake_at, receipt } = bundle;
     let Some(endpoint) = endpoint else {
         receipt.acknowledge().await;
-        return 0;
+        return Some(0);
     };
     let count = tickets.len();
     let wake_at = wake_at.unwrap_or_else(Timestamp::now);
     let departure = |ticket| Departure { ticket, endpoint: endpoint.clone(), wait: Duration::ZERO, wake_at };
     let (request, answer) = bundler::Request::new(tickets.into_iter().map(departure).collect());
-    if requests.send(request).await.is_ok() && matches!(answer.await, Ok(Ok(()))) {
-        receipt.acknowledge().await;
-        return count;
+    let is_sent = requests.send(request).await.is_ok() && matches!(answer.await, Ok(Ok(())));
+    if !is_sent {
+        return None;
     }
-    0
+    receipt.acknowledge().await;
+    Some(count)
 }

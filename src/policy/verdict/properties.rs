@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::call::attempt::Answer;
 use crate::endpoint::Rule;
-use crate::limits::{RESPONSE_KEPT_BYTES, RULING_BYTES_MAX};
+use crate::limits::{JSON_VALUES_JUDGED_MAX, RESPONSE_KEPT_BYTES, RULING_BYTES_MAX};
 
 /// Conditions that hold, do not hold, or cannot be asked, depending on what came.
 const CONDITIONS: [&str; 14] = [
@@ -105,9 +105,9 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
-/// The longest list, the most fields and the deepest nesting that a kept body can have.
+/// The longest list, the most fields and the deepest nesting that rules can see.
 fn worst_bodies() -> [String; 3] {
-    let ones = format!("[{}1]", "1,".repeat(RESPONSE_KEPT_BYTES / 2 - 2));
+    let ones = format!("[{}1]", "1,".repeat(JSON_VALUES_JUDGED_MAX - 2));
     let fields = (0..1_000).fold(String::new(), |fields, name| format!(r#"{fields}"{name}":1,"#));
     [ones, format!("{{{fields}\"list\":[]}}"), format!("{}{}", "[".repeat(120), "]".repeat(120))]
 }

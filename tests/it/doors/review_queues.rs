@@ -190,6 +190,27 @@ async fn bad_replay_requests_are_kept_with_their_reason_and_hold_nobody_up() {
     .await;
 }
 
+/// PostgreSQL refuses whatever changes a call.
+const REFUSING: &str = "create function refuse() returns trigger language plpgsql as $$ begin
+      raise exception 'refused by the test' using errcode = 'check_violation'; end $$;
+    create trigger refuse before update on calls for each row execute function refuse()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_the_ledger_refuses_for_good_is_kept_with_its_reason() {
+    let (service, client) = start().await;
+    let id = service.submit(&keyed("k", "/status/422")).await;
+    service.call_in(&id, "review").await;
+    service.place.run(REFUSING).await.unwrap();
+    let request = json!({ "call": id }).to_string();
+    ask_for_replay(&service, &client, request.as_bytes()).await;
+    let kept = client.take_many(&service.names().rejected(), 1).await.remove(0);
+    assert_eq!(
+        (kept.body.as_slice(), kept.header("x-redial-error").as_str()),
+        (request.as_bytes(), "not_storable")
+    );
+    assert!(kept.header("x-redial-detail").contains(&id));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_request_for_what_cannot_be_replayed_changes_nothing() {
     let (service, client) = start().await;

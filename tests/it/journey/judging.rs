@@ -76,6 +76,39 @@ async fn an_error_code_in_a_good_status_is_judged_by_the_endpoints_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_code_at_the_end_of_a_long_answer_is_found() {
+    let long = format!(r#"{{"text":"{}","code":4003}}"#, "x".repeat(100 * 1024));
+    let url = third_party_that_answers(long.clone()).await;
+    let rules =
+        format!("base_url = \"{url}\"\nrules = [{{ when = \"body.code != 0\", verdict = \"rejected\" }}]");
+    let stage = stage(&rules).await;
+    let service = stage.serve().await;
+    let client = service.client();
+    client.submit_new(&call("shop", "long", "/ok")).await;
+    let story = at_rest(&client, "long").await;
+    assert_eq!(
+        (story.status.as_str(), story.review_reason.as_deref()),
+        ("review", Some("rejected")),
+        "the rule must see the end of the answer"
+    );
+    let shown = client.view_of("long").await;
+    let attempt = &shown["attempts"][0];
+    assert_eq!(attempt["rule"], "rules[0]: body.code != 0");
+    assert_eq!(attempt["response_body_bytes"], long.len());
+    assert_eq!(attempt["response_body"].as_str().unwrap(), &long[..16 * 1024], "its beginning is kept");
+}
+
+/// A third party that answers everything with this JSON.
+async fn third_party_that_answers(json: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move || async move { ([("content-type", "application/json")], json) };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_carried_out_before_the_connection_broke_is_found_out_and_not_repeated() {
     for (transport, store) in [(Transport::RabbitMq, Store::Postgres), (Transport::Embedded, Store::Sqlite)] {
         let lines = format!("on_ambiguous = \"confirm\"\n{QUICK}{CONFIRM}");

@@ -117,3 +117,50 @@ async fn a_call_whose_endpoint_is_gone_waits_for_a_person_until_it_is_back() {
         assert_eq!(history.calls[0].attempts[0].trigger, "replay");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_holds_for_a_call_whose_endpoint_is_gone() {
+    for (transport, store) in [(Transport::RabbitMq, Store::Postgres), (Transport::Embedded, Store::Sqlite)] {
+        let plan = Plan::new(transport, store, "shop", "ladder = [\"1s\"]");
+        let mut stage = Stage::set(plan.and("gone", "ladder = [\"1h\"]")).await;
+        let mut service = stage.serve().await;
+        let mut document = failed_call("gone", "orphan", "/ok");
+        document["deadline"] = json!(Timestamp::now().plus(Duration::from_secs(3)).to_string());
+        let id = service.client().submit_new(&document).await;
+        assert!(service.stop().await.success());
+        stage.configure(|endpoints| endpoints.pop().unwrap());
+        let service = stage.serve().await;
+        let client = service.client();
+        client.all_at_rest(1).await;
+        let call = client.story(&id).await;
+        assert_eq!((call.status.as_str(), call.review_reason.as_deref()), ("review", Some("expired")));
+    }
+}
+
+/// PostgreSQL refuses whatever changes a call of the endpoint `bad`.
+const REFUSING: &str = "create function refuse() returns trigger language plpgsql as $$ begin
+      raise exception 'refused by the test' using errcode = 'check_violation'; end $$;
+    create trigger refuse before update on calls for each row when (old.endpoint = 'bad') execute function refuse()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_the_ledger_refuses_stands_in_no_others_way() {
+    let plan = Plan::new(Transport::RabbitMq, Store::Postgres, "shop", "ladder = [\"1s\"]");
+    let plan = plan.and("bad", "ladder = [\"1h\"]").and("gone", "ladder = [\"1h\"]");
+    let mut stage = Stage::set(plan).await;
+    let mut service = stage.serve().await;
+    stage.database.run(REFUSING).await.unwrap();
+    let mut ids = Vec::new();
+    for endpoint in ["bad", "gone"] {
+        let mut document = failed_call(endpoint, endpoint, "/ok");
+        document["deadline"] = json!(Timestamp::now().plus(Duration::from_secs(3)).to_string());
+        ids.push(service.client().submit_new(&document).await);
+    }
+    assert!(service.stop().await.success());
+    // Without their endpoints only the sweeper finds that their deadlines have passed.
+    stage.configure(|endpoints| endpoints.truncate(1));
+    let service = stage.serve().await;
+    let client = service.client();
+    let gone = client.at_rest(&ids[1]).await;
+    assert_eq!((&gone["status"], &gone["review_reason"]), (&json!("review"), &json!("expired")));
+    assert_eq!(client.story(&ids[0]).await.status, "scheduled");
+}

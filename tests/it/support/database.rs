@@ -55,6 +55,18 @@ impl Place {
         }
     }
 
+    /// Runs a statement past the ledger.
+    pub(crate) async fn run(&self, statement: &str) -> Result<u64, sqlx::Error> {
+        match self {
+            Self::Postgres(database) => run_on_postgres(&database.url, statement).await,
+            Self::Sqlite(folder) => {
+                let mut connection = sqlite_connection(folder.path()).await;
+                let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
     /// Ends every connection to it from the server's side; for PostgreSQL.
     pub(crate) async fn cut_connections(&self) {
         let Self::Postgres(database) = self else { panic!("a file has no connections") };
@@ -100,14 +112,7 @@ impl Database {
 
     /// Runs a statement past the ledger.
     pub(crate) async fn run(&self, statement: &str) -> Result<u64, sqlx::Error> {
-        match &self.place {
-            Place::Postgres(database) => run_on_postgres(&database.url, statement).await,
-            Place::Sqlite(folder) => {
-                let mut connection = sqlite_connection(folder.path()).await;
-                let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
-                Ok(done.rows_affected())
-            }
-        }
+        self.place.run(statement).await
     }
 
     /// This many hours, to be subtracted from a column with a point in time.

@@ -111,7 +111,7 @@ impl Setup {
         }
         let address = apps[0].address().unwrap();
         let client = redial::cli::http::client(Duration::from_mins(1)).unwrap();
-        let service = Service { apps, address, client, third_party, topology, stop, _place: self.place };
+        let service = Service { apps, address, client, third_party, topology, stop, place: self.place };
         wait_for("the service is ready", || async {
             (service.get("/readyz").await.body["status"] == "ok").then_some(())
         })
@@ -158,7 +158,8 @@ pub(crate) struct Service {
     pub third_party: Simulator,
     topology: Option<(String, Topology)>,
     stop: CancellationToken,
-    _place: Place,
+    /// Where its calls lie.
+    pub place: Place,
 }
 
 impl Service {
