@@ -311,7 +311,7 @@ export default {
   "story.edited": "{actor} 修改了请求",
   "story.revision": "修订 {from} → {to}",
   "story.next": "下次尝试时间",
-  "held.since": "待执行，自",
+  "held.since": "原定执行时间：",
   "held.paused": "接口已被人工暂停，恢复后才会执行。",
   "held.limited": "第三方要求暂停，因此在等待；不消耗重试次数。",
   "held.breaker": "失败过多，接口已熔断，因此在等待；不消耗重试次数。",
