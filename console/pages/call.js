@@ -1,6 +1,6 @@
 // One call: its whole life, and what a person may do with it.
 
-import { html, useEffect, useState } from "../base/view.js";
+import { html, useEffect, useRef, useState } from "../base/view.js";
 import { t, term } from "../base/words.js";
 import { allows } from "../base/actions.js";
 import { get, may } from "../base/api.js";
@@ -177,10 +177,18 @@ export function CallPage({ name: id }) {
   const endpoint = useData(now ? `/v1/endpoints/${encodeURIComponent(now.endpoint)}` : null, { every: waits ? HOLD_ASKED_MS : 0 });
   const hold = waits ? endpoint.data?.hold : null;
   const can = (action) => now && may("operate") && allows(action, now.status);
+  const acted = useRef(false);
   const done = (changed) => {
     setDoing(null);
+    acted.current = changed;
     if (changed) call.reload();
   };
+  useEffect(() => {
+    // The button that led here may be gone with the state that allowed it.
+    if (!acted.current || document.activeElement !== document.body) return;
+    acted.current = false;
+    document.querySelector("h1").focus({ preventScroll: true });
+  }, [now?.status]);
   return html`<${PageHead} name=${`${t("call")} ${now?.idempotency_key ?? id}`} title=${html`<span>${t("call")} <code class="head-id">${id}</code><${Copy} text=${id} label=${t("copy.id")} /></span>`} sub=${now ? html`<span class="head-state" id="call-state" data-status=${now.status}><${Status} name=${now.status} />${now.review_reason ? html` <${Badge} kind="reason" name=${now.review_reason} tone="warn" />` : null} <${Link} href=${`/endpoints/${now.endpoint}`}>${now.endpoint}<//> <code>${now.request.method} ${now.request.path}</code>${now.dry_run ? html` <span class="chip">${t("dry_run")}</span>` : null}</span>` : null}>
       ${now ? html`<${CurlButton} call=${now} />` : null}
       ${can("cancel") ? html`<button type="button" class="button" id="cancel-call" onClick=${() => setDoing("cancel")}>${t("act.cancel")}</button>` : null}
