@@ -1,14 +1,14 @@
 // The console: finds out who is there, then shows the page that the address names.
 
 import { html, render, useEffect, useState } from "./base/view.js";
-import { may, session, whoAmI } from "./base/api.js";
+import { lapsed, may, session, whoAmI } from "./base/api.js";
+import { AGAIN_MS } from "./base/data.js";
 import { place } from "./base/router.js";
-import { language } from "./base/words.js";
 import { t } from "./base/words.js";
 import "./base/theme.js";
 import { Shell } from "./parts/shell.js";
 import { Empty, Failure, Loading, Messages, PageHead } from "./parts/basics.js";
-import { Login } from "./pages/login.js";
+import { Login, LoginAgain } from "./pages/login.js";
 import { Overview } from "./pages/overview.js";
 import { Calls } from "./pages/calls.js";
 import { CallPage } from "./pages/call.js";
@@ -64,18 +64,21 @@ function Page() {
 function App() {
   const [error, setError] = useState(null);
   const ask = () => {
-    setError(null);
-    whoAmI().catch(setError);
+    whoAmI().then(() => setError(null), setError);
   };
   useEffect(ask, []);
-  // Every sentence depends on it.
-  const spoken = language.value;
+  useEffect(() => {
+    if (!error?.isAway) return undefined;
+    const timer = setTimeout(ask, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [error]);
   if (error && session.value === undefined) {
     return html`<main class="alone"><${Failure} error=${error} retry=${ask} /></main>`;
   }
   if (session.value === undefined) return html`<main class="alone"><${Loading} rows=${3} /></main>`;
-  if (session.value === null) return html`<${Login} key=${spoken} />`;
-  return html`<${Shell}><${Page} key=${spoken} /><//><${Messages} />`;
+  if (session.value === null) return html`<${Login} />`;
+  // Somebody else who logs in finds nothing of the one before.
+  return html`<${Shell}><${Page} key=${session.value.name} /><//><${Messages} />${lapsed.value ? html`<${LoginAgain} />` : null}`;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

@@ -5,11 +5,15 @@ import { signal } from "./view.js";
 
 /** Who is logged in: undefined while unknown, null if nobody is. */
 export const session = signal(undefined);
+/** The session has ended while pages were open: they stay as they are until somebody has logged in again. */
+export const lapsed = signal(false);
 
 export class Problem extends Error {
-  constructor(status, document) {
+  /** `isLapse`: the session has ended. */
+  constructor(status, document, isLapse = false) {
     super(document.detail || document.title || (status ? `HTTP ${status}` : ""));
     this.status = status;
+    this.isLapse = isLapse;
     this.code = document.code || "";
     this.faults = document.faults || [];
   }
@@ -21,6 +25,11 @@ export class Problem extends Error {
 
   get isAway() {
     return this.status === 0 || this.status === 503;
+  }
+
+  /** Nothing is answered, not only this. */
+  get isOutage() {
+    return this.isAway && this.code !== "broker_away";
   }
 }
 
@@ -58,8 +67,9 @@ async function exchange(method, path, options = {}) {
   }
   const document = await read(response);
   if (response.ok) return { document, response };
-  if (response.status === 401 && path !== "/v1/session") session.value = null;
-  throw new Problem(response.status, document ?? {});
+  const isLapse = response.status === 401 && path !== "/v1/session";
+  if (isLapse) leave();
+  throw new Problem(response.status, document ?? {}, isLapse);
 }
 
 export const get = (path, options) => exchange("GET", path, options).then((answer) => answer.document);
@@ -67,26 +77,36 @@ export const post = (path, body, options) =>
   exchange("POST", path, { ...options, body }).then((answer) => answer.document);
 export const postForAnswer = (path, body, options) => exchange("POST", path, { ...options, body });
 
+function enter(who) {
+  lapsed.value = false;
+  session.value = who;
+}
+
+function leave() {
+  if (session.peek()) lapsed.value = true;
+  else session.value = null;
+}
+
 /** Asks the server who this browser is. */
 export async function whoAmI() {
   try {
-    session.value = await get("/v1/session");
+    enter(await get("/v1/session"));
   } catch (problem) {
     // A server without sessions may still answer everybody.
-    if (problem.isAbsent) session.value = { name: "anonymous", roles: ["submit", "view", "operate"], csrf: null };
-    else if (problem.status === 401) session.value = null;
+    if (problem.isAbsent) enter({ name: "anonymous", roles: ["submit", "view", "operate"], csrf: null });
+    else if (problem.status === 401) leave();
     else throw problem;
   }
   return session.peek();
 }
 
 export async function logIn(token) {
-  session.value = await post("/v1/session", { token });
+  enter(await post("/v1/session", { token }));
 }
 
 export async function logOut() {
   await exchange("DELETE", "/v1/session");
-  session.value = null;
+  enter(null);
 }
 
 export const may = (role) => Boolean(session.value?.roles?.includes(role));

@@ -1,5 +1,11 @@
 // Commands that a person can paste into a shell.
 
+/** What curl sets by itself, or what would have it show a packed answer as it came. */
+const OWN = ["content-length", "accept-encoding", "host", "user-agent"];
+
+/** A secret that the API keeps to itself is left for the reader to fill in. */
+const filledIn = (name, value) => (value === "[redacted]" ? `<${name}>` : value);
+
 const quote = (text) => `'${String(text).replace(/'/g, "'\\''")}'`;
 
 /** `body` is text, or bytes as base64. */
@@ -10,7 +16,10 @@ export function curl({ method = "GET", url, headers = {}, body, base64 = false }
   if (method === "HEAD") parts.push("--head");
   else if (method !== "GET" || filled) parts.push(`-X ${method}`);
   parts.push(quote(url));
-  for (const [name, value] of Object.entries(headers)) parts.push(`-H ${quote(`${name}: ${value}`)}`);
+  for (const [name, value] of Object.entries(headers)) {
+    if (OWN.includes(name.toLowerCase())) continue;
+    parts.push(`-H ${quote(`${name}: ${filledIn(name, value)}`)}`);
+  }
   if (filled) parts.push(base64 ? "--data-binary @-" : `--data-raw ${quote(body)}`);
   return parts.join(" \\\n  ");
 }

@@ -63,8 +63,8 @@ export function duration(ms) {
 export function bytes(count) {
   if (count === null || count === undefined) return "–";
   if (count < 1024) return `${number(count)} B`;
-  if (count < 1024 * 1024) return `${(count / 1024).toFixed(1)} KiB`;
-  return `${(count / 1024 / 1024).toFixed(1)} MiB`;
+  if (count < 1024 * 1024) return `${Number((count / 1024).toFixed(1))} KiB`;
+  return `${Number((count / 1024 / 1024).toFixed(1))} MiB`;
 }
 
 /** 0.983 is "98.3 %"; nothing known is a dash. */

@@ -1,7 +1,7 @@
 // The server's stream of events. One connection a page; closed while the page is hidden, opened again when it fails.
 
 import { signal, useEffect, useRef } from "./view.js";
-import { session, whoAmI } from "./api.js";
+import { lapsed, session, whoAmI } from "./api.js";
 
 /** "live", "waiting" or "off". */
 export const line = signal("off");
@@ -24,7 +24,8 @@ function close() {
 
 function open() {
   close();
-  if (!session.peek()?.roles.includes("view") || document.hidden) return;
+  if (lapsed.peek()) line.value = "off";
+  if (lapsed.peek() || !session.peek()?.roles.includes("view") || document.hidden) return;
   const opened = new EventSource(watched ? `/v1/stream?call=${watched}` : "/v1/stream");
   source = opened;
   line.value = line.peek() === "live" ? "live" : "waiting";

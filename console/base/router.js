@@ -1,6 +1,7 @@
 // Where the reader is. Every view has an address, so that it can be sent to a colleague.
 
 import { signal, html } from "./view.js";
+import { comeBack, leave } from "./scroll.js";
 
 const here = () => ({ path: location.pathname, query: new URLSearchParams(location.search) });
 
@@ -8,10 +9,13 @@ export const place = signal(here());
 
 addEventListener("popstate", () => {
   place.value = here();
+  comeBack();
 });
+comeBack();
 
 export function go(url, { replace = false, keepScroll = false } = {}) {
   if (url === location.pathname + location.search) return;
+  leave();
   history[replace ? "replaceState" : "pushState"](null, "", url);
   place.value = here();
   if (!replace && !keepScroll) scrollTo(0, 0);

@@ -13,6 +13,7 @@ export const shade = signal("light");
 function apply() {
   const now = theme.value === "system" ? (dark.matches ? "dark" : "light") : theme.value;
   document.documentElement.dataset.theme = now;
+  document.documentElement.style.colorScheme = now;
   shade.value = now;
 }
 

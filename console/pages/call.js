@@ -1,7 +1,8 @@
 // One call: its whole life, and what a person may do with it.
 
-import { html, useEffect, useState } from "../base/view.js";
+import { html, useEffect, useRef, useState } from "../base/view.js";
 import { t, term } from "../base/words.js";
+import { allows } from "../base/actions.js";
 import { get, may } from "../base/api.js";
 import { bytes, duration, number } from "../base/format.js";
 import { useData } from "../base/data.js";
@@ -13,21 +14,21 @@ import { Code, Diff, HeaderTable } from "../parts/code.js";
 import { diffLines, requestText } from "../base/diff.js";
 import { ActDialog, ReplayDialog } from "../parts/act-dialogs.js";
 
-/** States in which an action is possible, as the API has them. */
-const ALLOWED = {
-  replay: ["review", "scheduled", "cancelled", "resolved"],
-  resolve: ["scheduled", "review"],
-  cancel: ["scheduled", "review"],
-};
+/** How much of an answer the server keeps. */
+const KEPT_BYTES = 16 * 1024;
 
-function Attempt({ attempt, open }) {
+/** How much of an answer is kept, and whether it is text. */
+function bodyNote(attempt) {
+  const whole = bytes(attempt.response_body_bytes);
+  const size = attempt.response_body_truncated ? t("body.cut", { kept: bytes(KEPT_BYTES), whole }) : whole;
+  return attempt.response_body_base64 ? `${size} · base64` : size;
+}
+
+/** What an attempt sent and got: most of a long call's weight, so it is made when somebody looks. */
+function AttemptBody({ attempt }) {
   const failed = attempt.error && !attempt.http_status;
   const body = attempt.response_body ?? attempt.response_body_base64;
-  return html`<details class="attempt" open=${open}>
-    <summary><span class="attempt-head"><strong>${attempt.trigger === "confirm" ? t("attempt.confirm", { n: attempt.number }) : t("attempt", { n: attempt.number })}</strong> <${Verdict} name=${attempt.verdict} />
-      <span class="attempt-result">${attempt.http_status ? html`HTTP ${attempt.http_status}` : attempt.error_kind ? term("error", attempt.error_kind) : ""}</span>
-      <span class="faint">${duration(attempt.duration_ms)}</span>${attempt.provider ? html`<span class="chip">${attempt.provider}</span>` : null}${attempt.dry_run ? html`<span class="chip">${t("dry_run")}</span>` : null}${attempt.late ? html`<span class="chip">${t("attempt.late", { verdict: term("verdict", attempt.late.verdict) })}</span>` : null}</span></summary>
-    <div class="attempt-body">
+  return html`<div class="attempt-body">
       ${failed ? html`<p class="attempt-error">${attempt.error}</p>` : null}
       <${Facts} of=${[
         [t("attempt.trigger"), term("trigger", attempt.trigger)],
@@ -43,9 +44,18 @@ function Attempt({ attempt, open }) {
         <div><h4>${t("attempt.request")}</h4>${attempt.request ? html`<p class="line-code"><code><span class="method">${attempt.request.method}</span> ${attempt.request.url}</code><${Copy} label=${t("call.curl.sent")} text=${() => curl({ method: attempt.request.method, url: attempt.request.url, headers: attempt.request.headers })} /></p>
           <${HeaderTable} headers=${attempt.request.headers} label=${t("headers")} /><p class="faint small">${t("attempt.sent", { bytes: bytes(attempt.request.body_bytes), revision: attempt.request.revision })}</p>` : html`<p class="faint">${t("attempt.unsent")}</p>`}</div>
         <div><h4>${t("attempt.response")}</h4>${attempt.http_status ? html`<p class="line-code"><code>HTTP ${attempt.http_status}</code></p><${HeaderTable} headers=${attempt.response_headers} label=${t("headers")} />
-          ${body ? html`<${Code} value=${body} label=${t("body")} note=${`${bytes(attempt.response_body_bytes)}${attempt.response_body_base64 ? " · base64" : ""}`} />` : html`<p class="faint">${t("body.none")}</p>`}` : html`<p class="faint">${attempt.error ?? t("attempt.unanswered")}</p>`}</div>
+          ${body ? html`<${Code} value=${body} label=${t("body")} note=${bodyNote(attempt)} />` : html`<p class="faint">${t("body.none")}</p>`}` : html`<p class="faint">${attempt.error ?? t("attempt.unanswered")}</p>`}</div>
       </div>
-    </div>
+    </div>`;
+}
+
+function Attempt({ attempt, open }) {
+  const [opened, setOpened] = useState(open);
+  return html`<details class="attempt" open=${open} onToggle=${(event) => event.target.open && setOpened(true)}>
+    <summary><span class="attempt-head"><strong>${attempt.trigger === "confirm" ? t("attempt.confirm", { n: attempt.number }) : t("attempt", { n: attempt.number })}</strong> <${Verdict} name=${attempt.verdict} />
+      <span class="attempt-result">${attempt.http_status ? html`HTTP ${attempt.http_status}` : attempt.error_kind ? term("error", attempt.error_kind) : ""}</span>
+      <span class="faint">${duration(attempt.duration_ms)}</span>${attempt.provider ? html`<span class="chip">${attempt.provider}</span>` : null}${attempt.dry_run ? html`<span class="chip">${t("dry_run")}</span>` : null}${attempt.late ? html`<span class="chip">${t("attempt.late", { verdict: term("verdict", attempt.late.verdict) })}</span>` : null}</span></summary>
+    ${opened ? html`<${AttemptBody} attempt=${attempt} />` : null}
   </details>`;
 }
 
@@ -84,6 +94,15 @@ function Event({ event, last, before }) {
   return html`<li class="event tone-accent"><span class="node" aria-hidden="true"></span><details class="attempt" open><summary><span class="attempt-head"><strong>${t("story.edited", { actor: revision.replaced_by })}</strong><span class="faint">${t("story.revision", { from: revision.revision, to: revision.revision + 1 })}</span></span></summary><div class="attempt-body"><${Diff} lines=${lines} /></div></details></li>`;
 }
 
+/** Why a call that is due does not go. */
+function Held({ call, hold }) {
+  // Behind a hold a call may be put off again and again; what matters is whether the hold outlasts the wait.
+  const waits = Date.parse(call.due_at) <= Date.now() || !hold.until || Date.parse(hold.until) > Date.parse(call.due_at);
+  if (!waits) return null;
+  return html`<div class="notice tone-warn" role="status" id="held"><div><strong>${t("held.since")} <${Time} at=${call.due_at} ago /></strong>
+    <p>${t(`held.${hold.kind}`)} <${Link} href=${`/endpoints/${call.endpoint}`}>${t("held.look", { endpoint: call.endpoint })}<//></p>${hold.note ? html`<blockquote>${hold.note}</blockquote>` : null}</div></div>`;
+}
+
 function Ending({ call }) {
   const text = {
     scheduled: () => html`${t("story.next")} <${Time} at=${call.due_at} ago />`,
@@ -105,30 +124,30 @@ function Story({ call }) {
 }
 
 /** The ladder with the rungs that are used up. */
-function Ladder({ call }) {
-  const endpoint = useData(`/v1/endpoints/${encodeURIComponent(call.endpoint)}`);
-  const ladder = endpoint.data?.ladder;
+function Ladder({ call, ladder }) {
   if (!ladder?.length) return null;
   const next = call.status === "scheduled" && call.rung > 0 ? call.rung - 1 : -1;
   return html`<div class="ladder"><span class="ladder-name">${t("ladder")}</span><ol>${ladder.map((delay, at) => html`<li key=${at} class=${at === next ? "now" : at < call.rung ? "used" : ""} title=${at === next ? t("ladder.now") : at < call.rung ? t("ladder.used") : t("ladder.left")}>${delay}</li>`)}</ol><span class="faint small">${t("ladder.rung", { n: call.rung, of: ladder.length })}</span></div>`;
 }
 
-/** The idempotency key as it went out last; queries carry none. */
-function keySent(call, name) {
-  const sent = call.attempts.findLast((attempt) => attempt.trigger !== "confirm" && attempt.request);
-  return sent?.request.headers?.[name.toLowerCase()] ?? call.idempotency_key;
-}
+/** The last request that went out for this call; queries about it are others. */
+const lastSent = (call) => call.attempts.findLast((attempt) => attempt.trigger !== "confirm" && attempt.request)?.request;
+
+const lower = (headers) => Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]));
 
 async function requestCurl(call) {
   const endpoint = await get(`/v1/endpoints/${encodeURIComponent(call.endpoint)}`).catch(() => null);
-  const base = (endpoint?.base_url ?? "https://third-party.example").replace(/\/$/, "");
+  const sent = lastSent(call);
+  const base = (endpoint?.base_url ?? endpoint?.providers?.[0]?.base_url ?? "https://third-party.example").replace(/\/$/, "");
   const { method, path, body, body_base64: bytes } = call.request;
-  const name = endpoint?.idempotency_header ?? "Idempotency-Key";
+  // Where it went, by whichever provider; an edit since then may lead elsewhere.
+  const url = sent?.revision === call.revision ? sent.url : base + path;
+  const name = (endpoint?.idempotency_header ?? "Idempotency-Key").toLowerCase();
   // Without the key the third party would take what is pasted for another call.
-  const headers = { ...call.request.headers, [name]: keySent(call, name) };
-  if (bytes) return curl({ method, url: base + path, headers, body: bytes, base64: true });
-  const sent = body === undefined ? headers : { "content-type": "application/json", ...headers };
-  return curl({ method, url: base + path, headers: sent, body: body === undefined ? undefined : JSON.stringify(body) });
+  const headers = { [name]: call.idempotency_key, ...lower(sent?.headers), ...lower(call.request.headers) };
+  if (bytes) return curl({ method, url, headers, body: bytes, base64: true });
+  const typed = body === undefined ? headers : { "content-type": "application/json", ...headers };
+  return curl({ method, url, headers: typed, body: body === undefined ? undefined : JSON.stringify(body) });
 }
 
 function CurlButton({ call }) {
@@ -141,6 +160,9 @@ function CurlButton({ call }) {
   return html`<${Copy} small=${false} label=${t("call.curl")} text=${() => text}>${t("curl")}<//>`;
 }
 
+/** How often a call that waits looks whether its endpoint is held. */
+const HOLD_ASKED_MS = 5000;
+
 export function CallPage({ name: id }) {
   const call = useData(`/v1/calls/${encodeURIComponent(id)}`, { every: askEvery() });
   const [doing, setDoing] = useState(null);
@@ -151,20 +173,32 @@ export function CallPage({ name: id }) {
     if (told?.id === id && shown && (told.updated_at !== shown.updated_at || told.status !== shown.status || told.attempts_made !== shown.attempts_made)) call.reload();
   }, [told]);
   const now = call.data;
-  const can = (action) => now && may("operate") && ALLOWED[action].includes(now.status);
+  const waits = now?.status === "scheduled";
+  const endpoint = useData(now ? `/v1/endpoints/${encodeURIComponent(now.endpoint)}` : null, { every: waits ? HOLD_ASKED_MS : 0 });
+  const hold = waits ? endpoint.data?.hold : null;
+  const can = (action) => now && may("operate") && allows(action, now.status);
+  const acted = useRef(false);
   const done = (changed) => {
     setDoing(null);
+    acted.current = changed;
     if (changed) call.reload();
   };
-  return html`<${PageHead} title=${html`<span>${t("call")} <code class="head-id">${id}</code><${Copy} text=${id} label=${t("copy.id")} /></span>`} sub=${now ? html`<span class="head-state" id="call-state" data-status=${now.status}><${Status} name=${now.status} />${now.review_reason ? html` <${Badge} kind="reason" name=${now.review_reason} tone="warn" />` : null} <${Link} href=${`/endpoints/${now.endpoint}`}>${now.endpoint}<//> <code>${now.request.method} ${now.request.path}</code>${now.dry_run ? html` <span class="chip">${t("dry_run")}</span>` : null}</span>` : null}>
+  useEffect(() => {
+    // The button that led here may be gone with the state that allowed it.
+    if (!acted.current || document.activeElement !== document.body) return;
+    acted.current = false;
+    document.querySelector("h1").focus({ preventScroll: true });
+  }, [now?.status]);
+  return html`<${PageHead} name=${`${t("call")} ${now?.idempotency_key ?? id}`} title=${html`<span>${t("call")} <code class="head-id">${id}</code><${Copy} text=${id} label=${t("copy.id")} /></span>`} sub=${now ? html`<span class="head-state" id="call-state" data-status=${now.status}><${Status} name=${now.status} />${now.review_reason ? html` <${Badge} kind="reason" name=${now.review_reason} tone="warn" />` : null} <${Link} href=${`/endpoints/${now.endpoint}`}>${now.endpoint}<//> <code>${now.request.method} ${now.request.path}</code>${now.dry_run ? html` <span class="chip">${t("dry_run")}</span>` : null}</span>` : null}>
       ${now ? html`<${CurlButton} call=${now} />` : null}
       ${can("cancel") ? html`<button type="button" class="button" id="cancel-call" onClick=${() => setDoing("cancel")}>${t("act.cancel")}</button>` : null}
       ${can("resolve") ? html`<button type="button" class="button" id="resolve-call" onClick=${() => setDoing("resolve")}>${t("act.resolve")}</button>` : null}
       ${can("replay") ? html`<button type="button" class="button primary" id="replay-call" onClick=${() => setDoing("replay")}><${Icon} name="replay" />${t("act.replay")}</button>` : null}
     <//>
+    ${hold ? html`<${Held} call=${now} hold=${hold} />` : null}
     <${Shown} from=${call} rows=${8}>${(data) => html`
       <div class="grid-call">
-        <div class="stacked"><${Card} title=${t("story")} more=${html`<span class="faint">${t("story.attempts", { n: data.attempts_made })}</span>`}><${Ladder} call=${data} /><${Story} call=${data} /><//></div>
+        <div class="stacked"><${Card} title=${t("story")} more=${html`<span class="faint">${t("story.attempts", { n: data.attempts_made })}</span>`}><${Ladder} call=${data} ladder=${endpoint.data?.ladder} /><${Story} call=${data} /><//></div>
         <div class="stacked">
           <${Card} title=${t("call.facts")}><${Facts} of=${[
             [t("calls.created"), html`<${Time} at=${data.created_at} ago />`],

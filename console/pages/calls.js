@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../base/view.js";
 import { t, term } from "../base/words.js";
 import { recall, remember } from "../base/memory.js";
+import { actionable } from "../base/actions.js";
 import { may, query } from "../base/api.js";
 import { useData } from "../base/data.js";
 import { askEvery, useMoves } from "../base/live.js";
@@ -83,9 +84,11 @@ export function Calls() {
   }, [list.data]);
   const seen = known.current.path === path ? known.current.ids : null;
   const search = query(asked);
+  // Without a state in the address nobody means calls that are done: those in review are offered, and named.
+  const statuses = actionable(asked.status ? asked.status.split(",") : ["review"]);
   return html`<${PageHead} title=${t("nav.calls")} sub=${t("calls.sub")}>
       <${Copy} small=${false} label=${t("calls.curl")} text=${() => apiCurl({ path: `/v1/calls${search}` })}>${t("curl")}<//>
-      ${may("operate") && pairs.length > 0 ? html`<button type="button" class="button" onClick=${() => setBulk(true)}>${t("calls.bulk")}</button>` : null}
+      ${may("operate") && pairs.length > 0 && statuses.length > 0 ? html`<button type="button" class="button" id="act-on-these" onClick=${() => setBulk(true)}>${t(asked.status ? "calls.bulk" : "calls.bulk.review")}</button>` : null}
     <//>
     <${Card} flush>
       <${CallFilters} />
@@ -96,5 +99,5 @@ export function Calls() {
       <//>
       <${Pager} hasNext=${Boolean(list.data?.next_cursor) && !list.stale} hasBack=${Boolean(cursor)} onNext=${() => setQuery({ cursor: list.data.next_cursor }, { keepScroll: false })} onBack=${() => setQuery({ cursor: "" }, { keepScroll: false })} />
     <//>
-    ${bulk ? html`<${BulkDialog} filters=${[bulkFilter(pairs)]} onClose=${() => setBulk(false)} />` : null}`;
+    ${bulk ? html`<${BulkDialog} filters=${[{ ...bulkFilter(pairs), status: statuses.join(",") }]} onClose=${() => setBulk(false)} />` : null}`;
 }

@@ -29,7 +29,7 @@ function latencyRows(buckets) {
 
 function Providers({ providers }) {
   return html`<${Card} title=${t("endpoint.providers")} flush><table class="table stack"><thead><tr><th>${t("provider")}</th><th>${t("breaker")}</th><th>${t("provider.share")}</th><th>${t("endpoint.success")}</th><th class="num">p50</th><th class="num">p99</th><th class="num">${t("provider.cost")}</th><th class="num">${t("provider.total")}</th><th>${t("endpoint.errors")}</th></tr></thead>
-    <tbody>${providers.map((one) => html`<tr key=${one.name}><td class="cell-main"><strong>${one.name}</strong><span class="sub">${t("provider.weight", { n: one.weight })}</span></td>
+    <tbody>${providers.map((one) => html`<tr key=${one.name}><td class="cell-main"><strong>${one.name}</strong><span class="sub">${t("provider.weight", { n: one.weight })}</span>${one.base_url ? html`<code class="sub break">${one.base_url}</code>` : null}</td>
       <td data-label=${t("breaker")}><${Badge} kind="breaker" name=${one.breaker ?? "closed"} /></td>
       <td data-label=${t("provider.share")}><span class="with-bar"><${Bar} value=${one.share ?? 0} max=${1} label=${share(one.share)} /><span>${share(one.share, 0)}</span></span></td>
       <td data-label=${t("endpoint.success")}><span class="with-bar"><${Bar} value=${one.success_rate ?? 0} max=${1} tone=${(one.success_rate ?? 1) >= 0.95 ? "good" : "warn"} label=${share(one.success_rate)} /><span>${share(one.success_rate)}</span></span></td>
@@ -77,13 +77,28 @@ function Recent({ recent }) {
     <${Card} title=${t("endpoint.errors")} more=${more}><${Bars} rows=${errors} label=${t("endpoint.errors")} empty=${t("endpoint.errors.none")} /><//></div>`;
 }
 
+const breakerWords = (breaker) => (breaker ? t("endpoint.breaker.of", { rate: share(breaker.failure_rate), calls: breaker.min_calls, window: duration(breaker.window_ms), pause: duration(breaker.open_for_ms) }) : t("endpoint.breaker.none"));
+
+/** How the third party is asked what became of an attempt. */
+function ConfirmStep({ of }) {
+  return html`<code class="break"><span class="method">${of.method}</span> ${of.path}</code><p class="faint small">${t("endpoint.confirm.of", { after: duration(of.after_ms), times: of.times })}</p>
+    <ul>${of.rules.map((rule, at) => html`<li key=${at}><code class="break">${rule.when}</code> → ${term("answer", rule.answer)}</li>`)}</ul>`;
+}
+
+function overallWords(timeout) {
+  const ceiling = duration(timeout.overall_ms);
+  return timeout.adaptive_floor_ms ? t("endpoint.adaptive", { ceiling }) : ceiling;
+}
+
 function Settings({ of }) {
   return html`<${Card} title=${t("endpoint.settings")}><${Facts} of=${[
     [t("endpoint.url"), of.base_url ? html`<code class="break">${of.base_url}</code>` : null],
     [t("ladder"), html`<span class="tags">${(of.ladder ?? []).map((delay, at) => html`<span key=${at} class="chip">${delay}</span>`)}</span>`],
-    [t("endpoint.timeouts"), of.timeout ? t("endpoint.timeouts.of", { connect: duration(of.timeout.connect_ms), read: duration(of.timeout.read_ms), overall: of.timeout.overall_ms ? duration(of.timeout.overall_ms) : "adaptive" }) : null],
+    [t("endpoint.timeouts"), of.timeout ? t("endpoint.timeouts.of", { connect: duration(of.timeout.connect_ms), read: duration(of.timeout.read_ms), overall: overallWords(of.timeout) }) : null],
     [t("endpoint.concurrency"), of.concurrency && number(of.concurrency)], [t("endpoint.rate_limit"), typeof of.rate_limit === "object" ? null : of.rate_limit],
     [t("endpoint.on_ambiguous"), of.on_ambiguous && term("on_ambiguous", of.on_ambiguous)], [t("endpoint.idempotency"), of.idempotency_header && html`<code>${of.idempotency_header}</code>`],
+    [t("endpoint.window.key"), of.idempotency_window_ms && duration(of.idempotency_window_ms)], [t("endpoint.lease"), of.lease_ms && duration(of.lease_ms)],
+    [t("breaker"), breakerWords(of.breaker)], [t("endpoint.confirm"), of.confirm && html`<${ConfirmStep} of=${of.confirm} />`], [t("endpoint.strategy"), of.providers?.length ? term("strategy", of.strategy) : null],
     [t("headers"), of.headers?.length ? of.headers.join(", ") : null], [t("endpoint.lane"), of.lane],
   ]} /><//>`;
 }

@@ -1,8 +1,8 @@
 // Logging in: a token once, a session after that. The token is not kept in the page.
 
-import { html, useState } from "../base/view.js";
+import { html, useLayoutEffect, useRef, useState } from "../base/view.js";
 import { t } from "../base/words.js";
-import { logIn } from "../base/api.js";
+import { logIn, whoAmI } from "../base/api.js";
 import { go, place } from "../base/router.js";
 import { useAction } from "../base/data.js";
 import { Preferences } from "../parts/shell.js";
@@ -14,7 +14,7 @@ function reason(error) {
   return error.message || t("failure.unreachable");
 }
 
-export function Login() {
+function Card({ sub }) {
   const [token, setToken] = useState("");
   const entering = useAction(async () => {
     await logIn(token.trim());
@@ -24,16 +24,33 @@ export function Login() {
     event.preventDefault();
     if (token.trim()) entering.run();
   };
-  return html`<main class="login">
-    <form class="login-card" onSubmit=${submit}>
+  return html`<form class="login-card" onSubmit=${submit}>
       <div class="login-brand"><svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M22.6 12.2A8 8 0 1 0 24 17" /><path d="M23.6 6.6v6h-6" /><circle cx="16" cy="17" r="2.2" /></svg><h1>Redial</h1></div>
-      <p class="faint">${t("login.sub")}</p>
+      <p class="faint">${sub}</p>
       <input type="text" name="username" autocomplete="username" value="redial" hidden readonly tabindex="-1" />
       <${Field} label=${t("login.token")} hint=${t("login.hint")} error=${reason(entering.error)}>
         ${(id) => html`<input id=${id} name="token" type="password" autocomplete="current-password" required autofocus value=${token} onInput=${(event) => { setToken(event.target.value); if (entering.error) entering.forget(); }} />`}
       <//>
       <button type="submit" class="button primary wide" disabled=${entering.busy || !token.trim()}>${entering.busy ? t("login.busy") : t("login.enter")}</button>
-    </form>
-    <${Preferences} />
-  </main>`;
+    </form>`;
+}
+
+export const Login = () => html`<main class="login"><${Card} sub=${t("login.sub")} /><${Preferences} /></main>`;
+
+/** Over the page, which stays as it is beneath. */
+export function LoginAgain() {
+  const element = useRef(null);
+  useLayoutEffect(() => {
+    const dialog = element.current;
+    dialog.showModal();
+    // Another window may have logged in meanwhile.
+    const look = () => whoAmI().catch(() => {});
+    addEventListener("focus", look);
+    return () => {
+      removeEventListener("focus", look);
+      dialog.close();
+    };
+  }, []);
+  const stay = (event) => event.preventDefault();
+  return html`<dialog class="dialog login-again" ref=${element} aria-label=${t("login.enter")} onCancel=${stay} onKeyDown=${(event) => event.key === "Escape" && stay(event)}><${Card} sub=${t("login.again")} /></dialog>`;
 }

@@ -96,7 +96,7 @@ export function Overview() {
   const spans = html`<${Select} label=${t("overview.span")} value=${minutes} options=${SPANS.map((span) => [span, t(`span.${span}`)])} onChange=${(value) => setQuery({ minutes: value === "60" ? "" : value })} />`;
   return html`<${PageHead} title=${t("nav.overview")} sub=${now ? html`${t("overview.rates", { attempts: rate(now.rates?.attempts_per_second), succeeded: rate(now.rates?.succeeded_per_second) })}` : null} />
     ${now?.broker_away ? html`<div class="notice tone-warn" role="status"><div><strong>${t("overview.broker.away")}</strong><p>${t("overview.broker.away.hint")}</p></div></div>` : null}
-    ${first.error && !now ? html`<${Failure} error=${first.error} retry=${first.reload} />` : null}
+    ${first.error && !first.error.isOutage && !now ? html`<${Failure} error=${first.error} retry=${first.reload} />` : null}
     <${Tiles} calls=${now?.calls} />
     <div class="grid-main">
       <div class="stacked"><${Card} title=${t("overview.history")} more=${spans}><${HistoryCharts} key=${language.value} minutes=${minutes} /><//><${Endpoints} /></div>

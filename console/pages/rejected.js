@@ -1,7 +1,7 @@
 // Submissions that could not be accepted: why, and the way to mend and hand them over again.
 
 import { html, useState } from "../base/view.js";
-import { t } from "../base/words.js";
+import { t, term } from "../base/words.js";
 import { may, post } from "../base/api.js";
 import { number, pretty } from "../base/format.js";
 import { useAction, useData } from "../base/data.js";
@@ -32,7 +32,7 @@ function Mend({ message, onClose, onDone }) {
   return html`<${Dialog} wide title=${t("rejected.mend")} onClose=${onClose} onSubmit=${() => document && sending.run()}
       alert=${sending.error && html`<${Failure} error=${sending.error} />`}
       foot=${html`<button type="submit" class="button primary" disabled=${!document || sending.busy}>${t("rejected.resubmit")}</button>`}>
-    <div class="notice tone-bad"><div><strong><code>${message.code}</code></strong><p>${message.detail}</p></div></div>
+    <div class="notice tone-bad"><div><strong>${term("problem", message.code)}</strong> <code>${message.code}</code><p>${message.detail}</p></div></div>
     <${Field} wide label=${t("rejected.document")} error=${fault}>${(id) => html`<textarea id=${id} name="document" class="mono" rows="16" spellcheck="false" value=${text} onInput=${(event) => setText(event.target.value)}></textarea>`}<//>
     <${Diff} lines=${diffLines(before, text)} label=${t("diff")} />
   <//>`;
@@ -66,7 +66,7 @@ export function Rejected() {
     <${Shown} from=${rejected} isEmpty=${(data) => data.messages.length === 0} empty=${html`<${Card}><${Empty} title=${t("rejected.none")}>${t("rejected.none.hint")}<//><//>`}>
       ${(data) => html`${data.count > data.messages.length ? html`<p class="faint">${t("rejected.more", { n: data.messages.length, count: number(data.count) })}</p>` : null}
       <div class="stacked">${data.messages.map((message) => html`<${Card} key=${message.id} class="message-card">
-        <div class="message-head"><div><strong class="error-code"><code>${message.code}</code></strong><p>${message.detail}</p></div>
+        <div class="message-head"><div><strong>${term("problem", message.code)}</strong> <span class="error-code"><code>${message.code}</code></span><p>${message.detail}</p></div>
           ${operates ? html`<div class="row-actions"><button type="button" class="button primary" disabled=${message.body === null || message.body === undefined} onClick=${() => setMending(message)}><${Icon} name="pencil" />${t("rejected.mend")}</button><button type="button" class="button quiet" onClick=${() => setDiscarding(message)}>${t("rejected.discard")}</button></div>` : null}</div>
         <${Facts} of=${[[t("filter.publisher"), message.publisher], [t("rejected.key"), message.routing_key && html`<code>${message.routing_key}</code>`], [t("rejected.message_id"), message.message_id && html`<code>${message.message_id}</code>`], [t("rejected.at"), html`<${Time} at=${message.rejected_at} ago />`]]} />
         ${message.body_base64 ? html`<${Code} value=${message.body_base64} label=${t("rejected.bytes")} />` : html`<${Code} value=${message.body ?? ""} label=${t("rejected.document")} />`}

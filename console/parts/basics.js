@@ -1,9 +1,10 @@
 // Small parts that every page is made of.
 
-import { html, cls, useEffect, useId, useRef, useState, signal } from "../base/view.js";
+import { html, cls, useEffect, useId, useLayoutEffect, useRef, useState, signal } from "../base/view.js";
 import { t, term } from "../base/words.js";
 import { localTime, relativeTime, shortId, parseTime } from "../base/format.js";
-import { Link } from "../base/router.js";
+import { outage } from "../base/data.js";
+import { Link, place } from "../base/router.js";
 
 const ICONS = {
   overview: "M3 13h6V4H3zM11 20h6V4h-6zM3 20h6v-5H3z",
@@ -73,6 +74,24 @@ export function Time({ at, ago = false, only = false, millis = false }) {
     : null}</time>`;
 }
 
+/** Puts a text on the clipboard. Browsers offer the new way to pages of https and of this machine only. */
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  const before = document.activeElement;
+  field.value = text;
+  field.readOnly = true;
+  field.className = "copying";
+  // Outside an open dialog nothing can be selected.
+  (before?.closest("dialog") ?? document.body).append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  before?.focus();
+  if (!done) throw new Error("refused");
+  return undefined;
+}
+
 /** Copies a text; says so. */
 export function Copy({ text, label, small = true, children }) {
   const [done, setDone] = useState(false);
@@ -80,7 +99,7 @@ export function Copy({ text, label, small = true, children }) {
     event.preventDefault();
     event.stopPropagation();
     try {
-      await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+      await copied(typeof text === "function" ? text() : text);
       setDone(true);
       setTimeout(() => setDone(false), 1500);
     } catch {
@@ -104,26 +123,32 @@ export const Empty = ({ title, children }) => html`<div class="empty"><p class="
 export function Failure({ error, retry }) {
   if (!error) return null;
   const absent = error.isAbsent;
+  const known = error.code ? term("problem", error.code) : "";
   const title = absent ? t("failure.absent") : error.status === 0 ? t("failure.unreachable")
     : error.status === 403 ? t("failure.forbidden") : error.status === 503 ? t("failure.away") : t("failure.title");
+  // Our own words for what has a code, in the reader's language; the server's sentence stands below them.
+  const told = known === error.code ? title : known;
   return html`<div class=${cls("notice", absent ? "tone-plain" : "tone-bad")} role=${absent ? "status" : "alert"}>
-    <div><strong>${title}</strong>${error.message && !absent ? html`<p>${error.message}</p>` : null}
+    <div><strong>${absent ? title : told}</strong>${error.message && !absent && !error.faults?.length ? html`<p>${error.message}</p>` : null}
       ${absent ? html`<p class="faint">${t("failure.absent.hint")}</p>` : null}
-      ${error.faults?.length ? html`<ul class="faults">${error.faults.map((fault) => html`<li><code>${fault.pointer || "/"}</code> ${fault.detail}</li>`)}</ul>` : null}
+      ${error.faults?.length ? html`<ul class="faults">${error.faults.map((fault) => html`<li><code>${fault.pointer || "/"}</code> ${term("problem", fault.code)} <span class="faint">${fault.detail}</span></li>`)}</ul>` : null}
       ${error.code && !absent ? html`<p class="faint"><code>${error.code}</code></p>` : null}
     </div>
     ${retry ? html`<button type="button" class="button quiet" onClick=${retry}>${t("failure.retry")}</button>` : null}
   </div>`;
 }
 
+/** That the server does not answer, once for everything on the page that waits for it. */
+export function Outage() {
+  if (!outage.value) return null;
+  return html`<div class="notice tone-bad" role="alert" id="outage"><div><strong>${t(outage.value.status === 0 ? "failure.unreachable" : "failure.away")}</strong><p>${t("outage.hint")}</p></div></div>`;
+}
+
 /** One of loading, failed, empty or what there is. */
 export function Shown({ from, empty, isEmpty, rows, children }) {
-  if (from.data === null || from.stale) {
-    if (from.error) return html`<${Failure} error=${from.error} retry=${from.reload} />`;
-    return html`<${Loading} rows=${rows} />`;
-  }
-  if (isEmpty?.(from.data)) return html`${from.error ? html`<${Failure} error=${from.error} retry=${from.reload} />` : null}${empty}`;
-  return html`${from.error ? html`<${Failure} error=${from.error} retry=${from.reload} />` : null}${children(from.data)}`;
+  const failure = from.error && !from.error.isOutage ? html`<${Failure} error=${from.error} retry=${from.reload} />` : null;
+  if (from.data === null || from.stale) return failure ?? html`<${Loading} rows=${rows} />`;
+  return html`${failure}${isEmpty?.(from.data) ? empty : children(from.data)}`;
 }
 
 /** A labelled input; `children` is the input itself and gets the id. */
@@ -150,38 +175,80 @@ export function Card({ title, more, children, class: extra, flush }) {
   </section>`;
 }
 
-export function PageHead({ title, sub, children }) {
+/** The path whose heading was reached last. */
+let reached = place.peek().path;
+
+/** The head of a page. `name` is what the browser calls the page where the title is more than a text. */
+export function PageHead({ title, name = title, sub, children }) {
+  const heading = useRef(null);
+  const { path } = place.value;
   useEffect(() => {
-    document.title = typeof title === "string" ? `${title} · Redial` : "Redial";
-  }, [title]);
-  return html`<div class="page-head"><div class="page-title"><h1>${title}</h1>${sub ? html`<p class="faint">${sub}</p>` : null}</div><div class="page-actions">${children}</div></div>`;
+    document.title = `${name} · Redial`;
+  }, [name]);
+  useEffect(() => {
+    // Who came here by a link hears where they are. A page that was just loaded begins where the browser begins.
+    if (path !== reached) heading.current.focus({ preventScroll: true });
+    reached = path;
+  }, [path]);
+  return html`<div class="page-head"><div class="page-title"><h1 ref=${heading} tabindex="-1">${title}</h1>${sub ? html`<p class="faint">${sub}</p>` : null}</div><div class="page-actions">${children}</div></div>`;
 }
 
-/** A modal dialog: the browser keeps the focus inside, Escape closes it. */
+/** Asks before a draft is lost. */
+function Discard({ onKeep, onDiscard }) {
+  const keep = useRef(null);
+  useEffect(() => keep.current.focus(), []);
+  return html`<footer class="dialog-foot" role="alertdialog" aria-label=${t("draft.discard")}><span class="dialog-question">${t("draft.discard")}</span>
+    <button type="button" class="button" id="keep-draft" ref=${keep} onClick=${onKeep}>${t("draft.keep")}</button><button type="button" class="button danger" id="discard-draft" onClick=${onDiscard}>${t("draft.discard.yes")}</button></footer>`;
+}
+
+const FIRST_FIELD = ".dialog-body :is(input, select, textarea):not(:disabled), .dialog-foot button";
+
+/** A modal dialog: the browser keeps the focus inside. Escape closes it, but asks first when something has been typed. */
 export function Dialog({ title, onClose, wide, children, alert, foot, onSubmit }) {
   const element = useRef(null);
+  const [typed, setTyped] = useState(false);
+  const [asking, setAsking] = useState(false);
   const id = useId().replace(/[^\w-]/g, "");
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
-    if (!dialog.open) dialog.showModal();
-    const closed = () => onClose();
-    dialog.addEventListener("close", closed);
+    const opener = document.activeElement;
+    dialog.showModal();
+    dialog.querySelector(FIRST_FIELD)?.focus();
     return () => {
-      dialog.removeEventListener("close", closed);
-      if (dialog.open) dialog.close();
+      dialog.close();
+      // What opened it may be gone with what was done.
+      (opener?.isConnected && opener !== document.body ? opener : document.querySelector("h1"))?.focus();
     };
   }, []);
+  const leave = () => (typed ? setAsking(true) : onClose());
+  const stay = () => {
+    setAsking(false);
+    element.current.querySelector(FIRST_FIELD)?.focus();
+  };
+  const onKeyDown = (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented) return;
+    // Stopped here: a browser lets a page refuse to close a dialog only once.
+    event.preventDefault();
+    if (asking) stay();
+    else leave();
+  };
+  const onCancel = (event) => {
+    event.preventDefault();
+    leave();
+  };
+  const onInput = (event) => event.target.matches("input, textarea") && setTyped(true);
   const submit = (event) => {
     event.preventDefault();
     onSubmit?.();
   };
-  return html`<dialog ref=${element} class=${cls("dialog", wide && "wide")} aria-labelledby=${id}>
-    <form class="dialog-form" onSubmit=${submit}>
+  return html`<dialog ref=${element} class=${cls("dialog", wide && "wide")} aria-labelledby=${id} onKeyDown=${onKeyDown} onCancel=${onCancel} onClose=${() => element.current && onClose()}>
+    <form class="dialog-form" onSubmit=${submit} onInput=${onInput}>
       <header class="dialog-head"><h2 id=${id}>${title}</h2>
-        <button type="button" class="icon-button" aria-label=${t("close")} onClick=${() => element.current.close()}><${Icon} name="close" /></button></header>
+        <button type="button" class="icon-button" aria-label=${t("close")} onClick=${leave}><${Icon} name="close" /></button></header>
       <div class="dialog-body">${children}</div>
       ${alert ? html`<div class="dialog-alert">${alert}</div>` : null}
-      <footer class="dialog-foot"><button type="button" class="button" onClick=${() => element.current.close()}>${t("cancel")}</button>${foot}</footer>
+      ${asking ? html`<${Discard} onKeep=${stay} onDiscard=${onClose} />`
+        : html`<footer class="dialog-foot"><button type="button" class="button" onClick=${leave}>${t("cancel")}</button>${foot}</footer>`}
     </form>
   </dialog>`;
 }

@@ -3,12 +3,16 @@
 import { html, useEffect, useState } from "../base/view.js";
 import { t, term } from "../base/words.js";
 import { number } from "../base/format.js";
+import { ACTIONS, allows } from "../base/actions.js";
 import { post } from "../base/api.js";
 import { go } from "../base/router.js";
 import { useAction } from "../base/data.js";
 import { Dialog, Failure, Field, Id, Loading, Select, Status } from "./basics.js";
 
-const ACTIONS = ["replay", "resolve", "cancel"];
+const statusesOf = (filter) => filter.status.split(",");
+
+/** The same conditions, for calls in a state that allows the action. */
+const narrowed = (filter, action) => ({ ...filter, status: statusesOf(filter).filter((status) => allows(action, status)).join(",") });
 
 function merged(previews) {
   const whole = { count: 0, by_endpoint: {}, by_status: {}, sample: [] };
@@ -26,19 +30,22 @@ function merged(previews) {
 function Preview({ of }) {
   return html`<div class="preview">
     <p class="preview-count"><strong id="bulk-count">${number(of.count)}</strong> ${t("bulk.would", { n: of.count })}</p>
+    <p id="bulk-statuses">${Object.entries(of.by_status).map(([name, count]) => `${term("status", name)} ${number(count)}`).join(" · ")}</p>
     <p class="faint">${Object.entries(of.by_endpoint).map(([name, count]) => `${name} ${number(count)}`).join(" · ")}</p>
     <ul class="sample">${of.sample.map((call) => html`<li key=${call.id}><${Status} name=${call.status} /><${Id} id=${call.id} /><span class="cut faint">${call.endpoint} · ${call.last_error ?? ""}</span></li>`)}</ul>
   </div>`;
 }
 
+/** `filters` name the states that are meant; each job is for those of them that allow its action. */
 export function BulkDialog({ filters, onClose }) {
-  const [action, setAction] = useState("replay");
+  const possible = ACTIONS.filter((name) => filters.every((filter) => narrowed(filter, name).status));
+  const [action, setAction] = useState(possible[0]);
   const [rate, setRate] = useState("20");
   const [canary, setCanary] = useState("5");
   const [stopAt, setStopAt] = useState("50");
   const [key, setKey] = useState("same");
   const [note, setNote] = useState("");
-  const counting = useAction((wanted) => Promise.all(filters.map((filter) => post("/v1/bulk", { action: wanted, filter, dry_run: true }))));
+  const counting = useAction((wanted) => Promise.all(filters.map((filter) => post("/v1/bulk", { action: wanted, filter: narrowed(filter, wanted), dry_run: true }))));
   const [preview, setPreview] = useState(null);
   useEffect(() => {
     setPreview(null);
@@ -56,7 +63,7 @@ export function BulkDialog({ filters, onClose }) {
   const starting = useAction(async () => {
     const jobs = [];
     // One after the other, so that a refusal leaves the rest unstarted.
-    for (const filter of filters) jobs.push(await post("/v1/bulk", body(filter)));
+    for (const filter of filters) jobs.push(await post("/v1/bulk", body(narrowed(filter, action))));
     return jobs;
   });
   const start = async () => {
@@ -67,7 +74,7 @@ export function BulkDialog({ filters, onClose }) {
   return html`<${Dialog} wide title=${t("bulk.title")} onClose=${onClose} onSubmit=${() => ready && start()}
       alert=${starting.error && html`<${Failure} error=${starting.error} />`}
       foot=${html`<button type="submit" class="button primary" disabled=${!ready}>${preview ? t(`bulk.start.${action}`, { n: preview.count }) : t("bulk.counting")}</button>`}>
-    <${Field} label=${t("bulk.action")}>${(id) => html`<${Select} id=${id} name="action" value=${action} onChange=${setAction} options=${ACTIONS.map((name) => [name, term("action", name)])} />`}<//>
+    <${Field} label=${t("bulk.action")}>${(id) => html`<${Select} id=${id} name="action" value=${action} onChange=${setAction} options=${possible.map((name) => [name, term("action", name)])} />`}<//>
     ${counting.error ? html`<${Failure} error=${counting.error} />` : preview ? html`<${Preview} of=${preview} />` : html`<${Loading} rows=${3} />`}
     ${filters.length > 1 ? html`<p class="faint">${t("bulk.several", { n: filters.length })}</p>` : null}
     <div class="filter-grid">

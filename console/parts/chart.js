@@ -1,10 +1,13 @@
 // Charts over time (uPlot) and small bar charts. Colours come from the style sheet, so both schemes fit.
 
-import uPlot from "../vendor/uplot.js";
-import { html, useEffect, useRef } from "../base/view.js";
+import { html, useEffect, useRef, useState } from "../base/view.js";
 import { language, t } from "../base/words.js";
 import { shade } from "../base/theme.js";
 import { Bar } from "./basics.js";
+
+/** The charts are a third of the console's weight: they are fetched by the first page that draws one. */
+let drawing = null;
+const loaded = () => (drawing ??= import("../vendor/uplot.js").then((module) => module.default));
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -30,7 +33,7 @@ function axis(extra) {
   };
 }
 
-function options({ series, unit, width, height, max }) {
+function options({ uPlot, series, unit, width, height, max }) {
   const clock = new Intl.DateTimeFormat(language.peek(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const shown = (value) => (value === null || value === undefined ? "–" : unit(value));
   return {
@@ -66,12 +69,21 @@ export function TimeChart({ data, series, unit, height = 190, max, label }) {
   const plot = useRef(null);
   const latest = useRef(data);
   latest.current = data;
+  // In a box, because a state that is a function would be called.
+  const [library, setLibrary] = useState(null);
+  useEffect(() => {
+    let here = true;
+    loaded().then((uPlot) => here && setLibrary({ uPlot }), () => { drawing = null; });
+    return () => { here = false; };
+  }, []);
   const shape = series.map((one) => one.label).join("|");
   useEffect(() => {
+    if (!library) return undefined;
+    const { uPlot } = library;
     const element = box.current;
     const make = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options({ series, unit, height, max, width: element.clientWidth }), latest.current, element);
+      plot.current = new uPlot(options({ uPlot, series, unit, height, max, width: element.clientWidth }), latest.current, element);
     };
     make();
     const watch = new ResizeObserver(() => {
@@ -84,11 +96,11 @@ export function TimeChart({ data, series, unit, height = 190, max, label }) {
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [shade.value, language.value, shape]);
+  }, [library, shade.value, language.value, shape]);
   useEffect(() => {
     plot.current?.setData(data);
   }, [data]);
-  return html`<div class="chart" role="img" aria-label=${label} ref=${box}></div>`;
+  return html`<div class="chart" role="img" aria-label=${label} ref=${box} style=${library ? undefined : { height: `${height}px` }}></div>`;
 }
 
 /** A histogram as rows: `10 ms  ▇▇▇  42`. */

@@ -9,18 +9,39 @@ const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)
 const COLOURED_MAX = 60_000;
 
 function coloured(text) {
-  if (text.length > COLOURED_MAX) return text;
+  if (text.length > COLOURED_MAX) return visible(text);
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(TOKEN)) {
-    if (match.index > end) parts.push(text.slice(end, match.index));
+    if (match.index > end) parts.push(visible(text.slice(end, match.index)));
     const kind = match[1] ? (match[2] ? "key" : "string") : /^[tfn]/.test(match[0]) ? "word" : "number";
-    parts.push(html`<span class=${`json-${kind}`}>${match[1] ?? match[0]}</span>`);
+    parts.push(html`<span class=${`json-${kind}`}>${visible(match[1] ?? match[0])}</span>`);
     if (match[2]) parts.push(match[2]);
     end = match.index + match[0].length;
   }
-  parts.push(text.slice(end));
+  parts.push(visible(text.slice(end)));
   return parts;
+}
+
+/** Characters that would not be seen, or would turn the text around: all controls but tab and line feed, and what sets directions. */
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]/g;
+
+/** A sign that stands for such a character. */
+function sign(character) {
+  const code = character.codePointAt(0);
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+  return code === 0x7f ? "\u2421" : `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
+}
+
+/** A text with everything in it visible. */
+function visible(text) {
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(UNSEEN)) {
+    parts.push(text.slice(end, match.index), html`<span class="unseen">${sign(match[0])}</span>`);
+    end = match.index + 1;
+  }
+  return end === 0 ? text : [...parts, text.slice(end)];
 }
 
 const LINES_SHOWN = 40;
@@ -35,7 +56,7 @@ export function Code({ value, label, note }) {
   const shown = cut ? lines.slice(0, LINES_SHOWN).join("\n") : text;
   return html`<figure class="code">
     ${label || note ? html`<figcaption><span>${label}</span>${note ? html`<span class="faint">${note}</span>` : null}<${Copy} text=${text} label=${t("copy")} /></figcaption>` : null}
-    <pre tabindex="0"><code>${isJson ? coloured(shown) : shown}</code></pre>
+    <pre tabindex="0"><code>${isJson ? coloured(shown) : visible(shown)}</code></pre>
     ${cut ? html`<button type="button" class="button quiet code-more" onClick=${() => setWhole(true)}>${t("code.more", { n: lines.length - LINES_SHOWN })}</button>` : null}
   </figure>`;
 }
@@ -44,7 +65,7 @@ export function HeaderTable({ headers, label }) {
   const rows = Object.entries(headers ?? {});
   if (rows.length === 0) return null;
   return html`<figure class="code"><figcaption><span>${label}</span></figcaption>
-    <table class="headers"><tbody>${rows.map(([name, value]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th><td><code class=${cls(value === "[redacted]" && "faint")}>${value}</code></td></tr>`)}</tbody></table>
+    <table class="headers"><tbody>${rows.map(([name, value]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th><td><code class=${cls(value === "[redacted]" && "faint")}>${visible(value)}</code></td></tr>`)}</tbody></table>
   </figure>`;
 }
 
@@ -62,7 +83,7 @@ export function Diff({ lines, label }) {
       if (folded) shown.push(html`<div class="diff-fold">${t("diff.folded", { n: folded })}</div>`);
       folded = 0;
       const kind = line.op === "+" ? "diff-in" : line.op === "-" ? "diff-out" : "";
-      shown.push(html`<div class=${cls("diff-line", kind)}><span class="diff-mark" aria-label=${line.op === "+" ? t("diff.in") : line.op === "-" ? t("diff.out") : undefined}>${line.op === "=" ? " " : line.op}</span><span>${line.text || " "}</span></div>`);
+      shown.push(html`<div class=${cls("diff-line", kind)}><span class="diff-mark" aria-label=${line.op === "+" ? t("diff.in") : line.op === "-" ? t("diff.out") : undefined}>${line.op === "=" ? " " : line.op}</span><span>${visible(line.text) || " "}</span></div>`);
     } else folded++;
   });
   if (folded) shown.push(html`<div class="diff-fold">${t("diff.folded", { n: folded })}</div>`);

@@ -7,7 +7,7 @@ import { line, stats } from "../base/live.js";
 import { logOut, may, session } from "../base/api.js";
 import { Link, place } from "../base/router.js";
 import { compact } from "../base/format.js";
-import { Icon, say } from "./basics.js";
+import { Icon, Outage, say } from "./basics.js";
 
 const PLACES = [
   ["/", "overview", "view"],
@@ -19,6 +19,9 @@ const PLACES = [
   ["/audit", "audit", "view"],
   ["/submit", "submit", "submit"],
 ];
+
+/** Where the places are a menu over the page. */
+const NARROW = matchMedia("(max-width: 900px)");
 
 const isHere = (href, path) => (href === "/" ? path === "/" : path === href || path.startsWith(`${href}/`));
 
@@ -58,22 +61,35 @@ export function Shell({ children }) {
   const [open, setOpen] = useState(false);
   const main = useRef(null);
   const { path } = place.value;
-  useEffect(() => setOpen(false), [path]);
+  const side = useRef(null);
+  const opener = useRef(null);
+  const close = () => setOpen(false);
+  useEffect(close, [path]);
   useEffect(() => {
-    const close = (event) => event.key === "Escape" && setOpen(false);
-    addEventListener("keydown", close);
-    return () => removeEventListener("keydown", close);
+    NARROW.addEventListener("change", close);
+    return () => NARROW.removeEventListener("change", close);
   }, []);
+  useEffect(() => {
+    if (!open) return undefined;
+    side.current.querySelector("a").focus();
+    const onKey = (event) => {
+      if (event.key !== "Escape") return;
+      close();
+      opener.current.focus();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, [open]);
   return html`<div class="shell">
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("skip")}</a>
-    <aside class=${cls("side", open && "open")} id="side">
+    <aside class=${cls("side", open && "open")} id="side" ref=${side}>
       <${Link} href="/" class="brand"><svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M22.6 12.2A8 8 0 1 0 24 17" /><path d="M23.6 6.6v6h-6" /><circle cx="16" cy="17" r="2.2" /></svg><span>Redial</span><//>
-      <${Navigation} onGo=${() => setOpen(false)} />
+      <${Navigation} onGo=${close} />
       <div class="side-foot"><${Preferences} /><div class="side-who"><${Who} /><${LineState} /></div></div>
     </aside>
-    ${open ? html`<div class="veil" onClick=${() => setOpen(false)}></div>` : null}
-    <header class="top"><button type="button" class="icon-button" aria-label=${t("nav")} aria-expanded=${open} aria-controls="side" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
+    ${open ? html`<div class="veil" onClick=${close}></div>` : null}
+    <header class="top"><button type="button" class="icon-button" ref=${opener} aria-label=${t("nav")} aria-expanded=${open} aria-controls="side" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
       <span class="top-name">Redial</span><${LineState} /></header>
-    <main id="main" tabindex="-1" ref=${main}>${children}</main>
+    <main id="main" tabindex="-1" ref=${main} inert=${open}><${Outage} />${children}</main>
   </div>`;
 }

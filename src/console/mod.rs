@@ -4,16 +4,18 @@
 //! Pages are never kept by browsers without asking; everything else lies below a path that names its content
 //! (`/console/<version>/…`) and is kept for ever. Nothing is loaded from elsewhere, and nothing runs that is not one of these files.
 
+mod packed;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -28,6 +30,10 @@ struct Files;
 const PAGE: &str = "index.html";
 /// What stands in the page for the version.
 const VERSION_MARK: &str = "{version}";
+/// What stands in the page for the list of its modules.
+const MODULES_MARK: &str = "{modules}";
+/// Scripts that a page does not begin with: the one that the page names itself, the one that is no module, and the charts.
+const NO_MODULES: &[&str] = &["main.js", "first-paint.js", "vendor/uplot.js"];
 /// The paths that people see.
 const PAGES: &[&str] = &[
     "/",
@@ -62,6 +68,15 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     digest.finalize().iter().take(6).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
 });
 
+/// All modules at once: found one by one, each level of imports would cost a round trip.
+static MODULES: LazyLock<String> = LazyLock::new(|| {
+    let mut names: Vec<Cow<'static, str>> = Files::iter().collect();
+    names.retain(|name| name.ends_with(".js") && !NO_MODULES.contains(&&**name));
+    names.sort();
+    let link = |name| format!("<link rel=\"modulepreload\" href=\"/console/{VERSION_MARK}/{name}\">");
+    names.into_iter().map(link).collect::<Vec<_>>().join("\n    ")
+});
+
 /// The console's routes, without a fallback.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let pages = PAGES.iter().fold(Router::new(), |router, path| router.route(path, get(page)));
@@ -70,7 +85,8 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 async fn page(headers: HeaderMap) -> Response {
     let Some(file) = Files::get(PAGE) else { return missing() };
-    let text = String::from_utf8_lossy(&file.data).replace(VERSION_MARK, &VERSION);
+    let text = String::from_utf8_lossy(&file.data).replace(MODULES_MARK, &MODULES);
+    let text = text.replace(VERSION_MARK, &VERSION);
     let tag = format!("\"{}\"", *VERSION);
     answer(&headers, "text/html; charset=utf-8", ASK_AGAIN, &tag, text.into_bytes())
 }
@@ -87,8 +103,19 @@ async fn icon(headers: HeaderMap) -> Response {
 
 fn known(headers: &HeaderMap, path: &str, caching: &'static str, file: EmbeddedFile) -> Response {
     let hash = file.metadata.sha256_hash();
-    let tag = hash.iter().take(16).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\"";
-    answer(headers, content_type(path), caching, &tag, file.data.into_owned())
+    let hash = hash.iter().take(16).fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
+    let mut response = match packed::packed(headers, path, &file) {
+        // Two forms of a file are two answers: a cache that knows one must not take the other for it.
+        Some(bytes) => {
+            let tag = format!("\"{hash}-{}\"", packed::GZIP);
+            let mut response = answer(headers, content_type(path), caching, &tag, bytes);
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(packed::GZIP));
+            response
+        }
+        None => answer(headers, content_type(path), caching, &format!("\"{hash}\""), file.data.into_owned()),
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    response
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -106,7 +133,7 @@ fn answer(
     content_type: &'static str,
     caching: &'static str,
     tag: &str,
-    body: Vec<u8>,
+    body: impl IntoResponse,
 ) -> Response {
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let unchanged = known.flat_map(|list| list.split(',')).any(|known| known.trim() == tag);

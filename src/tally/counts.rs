@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use super::Kind;
 use crate::call::{Attempt, ErrorKind, Outcome, Verdict};
 
-/// The upper bounds of the buckets of durations, in ms; one bucket more takes what is longer than the last of them.
-pub const BUCKETS_MS: [u64; 12] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
+/// The upper bounds of the buckets of durations, in ms; one bucket more takes what is longer than the last of them. None is more than
+/// half as long again as the one before it, so that no percentile is off by more. A bound that was in use once stays:
+/// what was written down under it is still added.
+pub const BUCKETS_MS: [u64; 30] = [
+    5, 7, 10, 15, 20, 25, 35, 50, 75, 100, 150, 200, 250, 350, 500, 700, 1_000, 1_500, 2_000, 2_500, 3_500,
+    5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 60_000,
+];
 /// The label of the bucket without a bound.
 const UNBOUNDED: &str = "+Inf";
 /// Millionths of a unit of cost.
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn a_duration_falls_into_the_first_bucket_that_holds_it() {
         for (ms, label) in
-            [(0, "5"), (5, "5"), (6, "10"), (10, "10"), (1_000, "1000"), (30_000, "30000"), (30_001, "+Inf")]
+            [(0, "5"), (5, "5"), (6, "7"), (10, "10"), (1_000, "1000"), (60_000, "60000"), (60_001, "+Inf")]
         {
             assert_eq!(bucket_label(bucket(ms)), label, "{ms}");
         }
@@ -199,18 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn buckets_are_fine_enough_for_a_percentile() {
+        for pair in BUCKETS_MS.windows(2) {
+            assert!(pair[0] < pair[1] && 2 * pair[1] <= 3 * pair[0], "{pair:?}");
+        }
+        for once in ["5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000", "30000"] {
+            assert!(bucket_of_label(once).is_some(), "{once} is in ledgers already");
+        }
+    }
+
+    #[test]
     fn percentiles_are_interpolated_inside_their_bucket() {
         for (buckets, share, expected) in [
             (&[][..], 0.5, None),
             (&[("5", 1)], 0.5, Some(2.5)),
             (&[("5", 1)], 1.0, Some(5.0)),
-            (&[("100", 10)], 0.5, Some(75.0)),
-            (&[("100", 10)], 0.0, Some(50.0)),
+            (&[("100", 10)], 0.5, Some(87.5)),
+            (&[("100", 10)], 0.0, Some(75.0)),
             (&[("5", 50), ("100", 50)], 0.5, Some(5.0)),
-            (&[("5", 50), ("100", 50)], 0.75, Some(75.0)),
-            (&[("50", 98), ("1000", 2)], 0.99, Some(750.0)),
-            (&[("10", 9), ("+Inf", 1)], 0.99, Some(30_000.0)),
-            (&[("+Inf", 3)], 0.5, Some(30_000.0)),
+            (&[("5", 50), ("100", 50)], 0.75, Some(87.5)),
+            (&[("50", 98), ("1000", 2)], 0.99, Some(850.0)),
+            (&[("10", 9), ("+Inf", 1)], 0.99, Some(60_000.0)),
+            (&[("+Inf", 3)], 0.5, Some(60_000.0)),
         ] {
             assert_eq!(with(buckets).latency_ms(share), expected, "{buckets:?} {share}");
         }

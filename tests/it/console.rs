@@ -2,7 +2,9 @@
 
 mod details;
 mod files;
+mod focus;
 mod journeys;
+mod lasting;
 mod pages;
 mod sessions;
 mod stream;

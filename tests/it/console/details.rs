@@ -1,13 +1,15 @@
-//! What single pages have besides the journeys: rejected messages, providers, confirm steps, saved views, commands to copy.
+//! What single pages have besides the journeys: rejected messages, providers, confirm steps, settings, saved views, commands to copy,
+//! calls that are held, long answers, jobs from a list.
 
 use std::process::Command;
 
+use redial::app::Part;
 use serde_json::{Value, json};
 
 use super::journeys::NOT_LOGGED_IN;
 use crate::support::amqp_client::{AmqpClient, json_properties};
 use crate::support::browser::Browser;
-use crate::support::in_process::{Setup, keyed};
+use crate::support::in_process::{Setup, in_an_hour, keyed};
 use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,5 +196,107 @@ async fn what_is_copied_as_curl_does_what_the_page_shows() {
     );
     // What is pasted must not be a second payment.
     assert_eq!(again.header("idempotency-key"), Some("o'neill"));
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_due_but_held_says_why_and_leads_to_its_endpoint() {
+    // Nobody makes attempts here, so the call is certain to wait.
+    let service = Setup::embedded().split(&[&[Part::Api, Part::Intake, Part::Sweeper]]).start().await;
+    let paused = service.post("/v1/endpoints/sms/pause", &json!({ "note": "their maintenance" })).await;
+    assert_eq!(paused.status, 200, "{paused:?}");
+    let id = service.submit(&keyed("held", "/ok")).await;
+    let browser = Browser::logged_in(&service, "auditor").await;
+    browser.open(&format!("/calls/{id}")).await;
+    browser.sees("#held").await;
+    browser.reads("Due since").await;
+    browser.reads("Held because somebody paused the endpoint").await;
+    browser.reads("their maintenance").await;
+    browser.click("#held a").await;
+    browser.holds("it leads to the endpoint", "return location.pathname === '/endpoints/sms'").await;
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_is_drawn_when_it_is_opened() {
+    let service = Setup::embedded().start().await;
+    let id = service.submit(&keyed("thrice", "/status/503")).await;
+    service.call_in(&id, "review").await;
+    let browser = Browser::logged_in(&service, "auditor").await;
+    browser.open(&format!("/calls/{id}")).await;
+    let bodies = async |count: usize| {
+        let script = format!(
+            "return document.querySelectorAll('details.attempt').length === 3 && document.querySelectorAll('.attempt-body').length === {count}"
+        );
+        browser.holds(&format!("{count} of three attempts are drawn"), &script).await;
+    };
+    bodies(1).await;
+    browser.click("details.attempt summary").await;
+    bodies(2).await;
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_cut_or_would_not_be_seen_is_shown_as_such() {
+    let service = Setup::embedded().start().await;
+    let mut document = keyed("long", "/bytes/100000");
+    document["request"]["body"] = json!({ "text": "left\u{202e}right" });
+    let id = service.submit(&document).await;
+    service.call_in(&id, "succeeded").await;
+    let browser = Browser::logged_in(&service, "auditor").await;
+    browser.open(&format!("/calls/{id}")).await;
+    browser.reads("first 16 KiB of 97.7 KiB").await;
+    browser.reads("leftU+202Eright").await;
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acting_on_a_list_is_acting_on_what_is_named() {
+    let service = Setup::embedded().start().await;
+    for (key, path, status) in [("fine", "/ok", "succeeded"), ("refused", "/status/422", "review")] {
+        let id = service.submit(&keyed(key, path)).await;
+        service.call_in(&id, status).await;
+    }
+    service.submit(&in_an_hour("later")).await;
+    let browser = Browser::logged_in(&service, "operator").await;
+    let offered = async |conditions: &str, label: &str, statuses: &str| {
+        browser.open(&format!("/calls?{conditions}")).await;
+        browser.reads(label).await;
+        browser.click("#act-on-these").await;
+        browser.sees("#bulk-statuses").await;
+        assert_eq!(browser.ask("return document.querySelector('#bulk-statuses').innerText").await, statuses);
+    };
+    offered("endpoint=sms", "Act on those in review", "In review 1").await;
+    offered("status=scheduled,running,review", "Act on all of these", "In review 1 · Scheduled 1").await;
+    browser.open("/calls?status=succeeded").await;
+    browser.sees("table.calls tbody tr").await;
+    assert_eq!(browser.ask("return document.querySelector('#act-on-these')").await, Value::Null);
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_shows_what_it_is_set_to() {
+    let service = Setup::embedded()
+        .with(
+            "[endpoints.shop]\nbase_url = \"{third_party}\"\non_ambiguous = \"confirm\"\nidempotency_window = \"24h\"\n\
+             breaker = { failure_rate = 0.5, window = \"30s\", min_calls = 20, open_for = \"15s\" }\n\
+             [endpoints.shop.confirm]\npath = \"/orders/{{ idempotency_key }}\"\nafter = \"45s\"\n\
+             rules = [{ when = \"status == 404\", answer = \"absent\" }]\n",
+        )
+        .start()
+        .await;
+    let browser = Browser::logged_in(&service, "auditor").await;
+    browser.open("/endpoints/shop").await;
+    for shown in [
+        "/orders/{{ idempotency_key }}",
+        "45 s after the attempt",
+        "status == 404",
+        "opens at 50% failures of 20 or more calls in 30 s, for 15 s",
+        "Key remembered for",
+        "1 d",
+        "Lease",
+    ] {
+        browser.reads(shown).await;
+    }
     browser.complains_only_of(&[NOT_LOGGED_IN]).await;
 }

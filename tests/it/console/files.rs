@@ -1,13 +1,18 @@
 //! The console's files as a browser gets them, and what must never be in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use regex::Regex;
 use reqwest::Method;
 
+use super::journeys::NOT_LOGGED_IN;
 use crate::support::answer::Answer;
-use crate::support::in_process::{Service, Setup};
+use crate::support::browser::Browser;
+use crate::support::in_process::{Service, Setup, keyed};
+use crate::support::wait_for;
 
 async fn fetch(service: &Service, path: &str) -> Answer {
     Answer::to(service.request(Method::GET, path)).await
@@ -78,6 +83,119 @@ async fn files_are_kept_for_ever_under_their_version_and_asked_for_again_under_a
     for outside in ["absent.js", "../Cargo.toml", "%2e%2e/Cargo.toml", "..%2fCargo.toml"] {
         let file = fetch(&service, &format!("/console/{version}/{outside}")).await;
         assert_eq!(file.status, 404, "{outside}: {file:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_packed_for_those_who_unpack_them() {
+    let service = Setup::embedded().start().await;
+    let page = fetch(&service, "/").await;
+    let path = loaded_by(text(&page)).into_iter().find(|path| path.ends_with("/words/en.js")).unwrap();
+    let plain = std::fs::read(root().join("words/en.js")).unwrap();
+    // One that shows what came, packed or not.
+    let client = reqwest::Client::builder().no_proxy().gzip(false).build().unwrap();
+    let ask = async |wish: &str| {
+        let answer = client.get(service.url(&path)).header("accept-encoding", wish).send().await.unwrap();
+        let header = |name: &str| {
+            answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+        };
+        let (encoding, vary, tag) = (header("content-encoding"), header("vary"), header("etag"));
+        (encoding, vary, tag, answer.bytes().await.unwrap())
+    };
+    let (encoding, vary, packed_tag, packed) = ask("br, gzip").await;
+    assert_eq!((&*encoding, &*vary), ("gzip", "accept-encoding"));
+    assert!(packed.len() * 2 < plain.len(), "{} of {}", packed.len(), plain.len());
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == plain, "it is not the file");
+    let (encoding, vary, tag, whole) = ask("identity").await;
+    assert_eq!((&*encoding, &*vary), ("", "accept-encoding"));
+    assert!(whole == plain && tag != packed_tag, "{tag}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_light_and_loads_charts_only_to_draw_them() {
+    const BYTES_MAX: u64 = 160_000;
+    const CHARTS: &str =
+        "return performance.getEntriesByType('resource').some(file => file.name.endsWith('/uplot.js'))";
+    let service = Setup::embedded().start().await;
+    service.submit(&keyed("counted", "/ok")).await;
+    wait_for("the attempt is counted", || async {
+        let history = service.get("/v1/stats/history?minutes=60").await.body;
+        let minutes = history["minutes"].as_array().unwrap();
+        minutes.iter().any(|minute| minute["attempts"] != 0).then_some(())
+    })
+    .await;
+    let browser = Browser::before(&service).await;
+    browser.open("/endpoints").await;
+    browser.fill("input[name=token]", "auditor").await;
+    browser.click("button[type=submit]").await;
+    browser.sees("table.stack").await;
+    assert_eq!(browser.ask(CHARTS).await, false);
+    let weight = browser.ask("return performance.getEntriesByType('resource').filter(file => file.name.includes('/console/')).reduce((sum, file) => sum + file.encodedBodySize, 0)").await;
+    assert!(matches!(weight.as_u64(), Some(1..BYTES_MAX)), "{weight} bytes");
+    browser.click("nav.places a[href='/']").await;
+    browser.sees(".uplot").await;
+    assert_eq!(browser.ask(CHARTS).await, true);
+    browser.complains_only_of(&[NOT_LOGGED_IN]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_colours_are_chosen_before_anything_is_drawn() {
+    let service = Setup::embedded().start().await;
+    let page = fetch(&service, "/").await;
+    let place = |what: &str| text(&page).find(what).unwrap_or_else(|| panic!("{what} is not in {page:?}"));
+    // A script of its own, that neither waits for anything nor is put off.
+    assert!(place("<script src=\"/console/") < place("rel=\"stylesheet\""));
+    assert!(place("first-paint.js\"></script>") < place("rel=\"stylesheet\""));
+}
+
+/// How much lighter the lighter of two colours is: 1 to 21, as WCAG counts it.
+fn contrast(one: &str, other: &str) -> f64 {
+    let luminance = |colour: &str| {
+        let part = |at: usize| f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+        let linear = |part: f64| {
+            if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(part(1)) + 0.7152 * linear(part(3)) + 0.0722 * linear(part(5))
+    };
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn every_text_stands_out_from_what_is_behind_it_in_both_schemes() {
+    let style = std::fs::read_to_string(root().join("style/base.css")).unwrap();
+    let colour = Regex::new(r"--([\w-]+):\s*(#[0-9a-f]{6})").unwrap();
+    let schemes: Vec<BTreeMap<&str, &str>> = style
+        .split("color-scheme:")
+        .take(2)
+        .map(|scheme| {
+            colour
+                .captures_iter(scheme)
+                .map(|found| found.extract().1)
+                .map(|[name, value]| (name, value))
+                .collect()
+        })
+        .collect();
+    let tones = ["accent", "good", "warn", "bad", "info", "busy", "plain"];
+    for scheme in &schemes {
+        let reads = |text: &str, behind: &str| {
+            let ratio = contrast(scheme[text], scheme[behind]);
+            assert!(ratio >= 4.5, "{text} on {behind}: {ratio:.2}");
+        };
+        for text in ["text", "text-dim", "text-faint"].into_iter().chain(tones) {
+            for behind in ["bg", "surface", "sunken", "raised"] {
+                reads(text, behind);
+            }
+        }
+        for tone in tones {
+            let soft = format!("{tone}-soft");
+            for text in [tone, "text-dim", "text-faint"] {
+                reads(text, &soft);
+            }
+        }
+        reads("on-accent", "accent");
     }
 }
 
