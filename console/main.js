@@ -36,7 +36,10 @@ const PAGES = [
   [/^\/login$/, Overview],
 ];
 
-const NowhereTo = () => html`<${PageHead} title=${t("nowhere")} /><${Empty} title=${t("nowhere")}>${t("nowhere.hint")}<//>`;
+const NowhereTo = () => html`
+  <${PageHead} title=${t("nowhere")} />
+  <${Empty} title=${t("nowhere")}>${t("nowhere.hint")}<//>
+`;
 
 /** A name out of an address; null if nobody can have written it. */
 function decoded(text) {
@@ -78,7 +81,11 @@ function App() {
   if (session.value === undefined) return html`<main class="alone"><${Loading} rows=${3} /></main>`;
   if (session.value === null) return html`<${Login} />`;
   // Somebody else who logs in finds nothing of the one before.
-  return html`<${Shell}><${Page} key=${session.value.name} /><//><${Messages} />${lapsed.value ? html`<${LoginAgain} />` : null}`;
+  return html`
+    <${Shell}><${Page} key=${session.value.name} /><//>
+    <${Messages} />
+    ${lapsed.value ? html`<${LoginAgain} />` : null}
+  `;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

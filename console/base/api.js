@@ -44,7 +44,12 @@ async function read(response) {
 }
 
 async function send(method, path, { body, headers = {}, signal: abort } = {}) {
-  const init = { method, signal: abort, credentials: "same-origin", headers: { accept: "application/json", ...headers } };
+  const init = {
+    method,
+    signal: abort,
+    credentials: "same-origin",
+    headers: { accept: "application/json", ...headers },
+  };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     init.headers["content-type"] = "application/json";

@@ -28,7 +28,12 @@ export function curl({ method = "GET", url, headers = {}, body, base64 = false }
 export function apiCurl({ method = "GET", path, body }) {
   const headers = { authorization: "Bearer $REDIAL_TOKEN" };
   if (body !== undefined) headers["content-type"] = "application/json";
-  const text = curl({ method, url: location.origin + path, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const text = curl({
+    method,
+    url: location.origin + path,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
   // Inside single quotes a shell would not fill the variable in.
   return text.replace("'authorization: Bearer $REDIAL_TOKEN'", '"authorization: Bearer $REDIAL_TOKEN"');
 }

@@ -44,7 +44,13 @@ function open() {
     // The browser tries again by itself unless it was refused; then somebody may have to log in.
     if (opened.readyState !== EventSource.CLOSED) return;
     close();
-    again = setTimeout(() => whoAmI().catch(() => {}).finally(open), PAUSE_MS);
+    again = setTimeout(
+      () =>
+        whoAmI()
+          .catch(() => {})
+          .finally(open),
+      PAUSE_MS,
+    );
   };
 }
 

@@ -24,15 +24,41 @@ function Card({ sub }) {
     event.preventDefault();
     if (token.trim()) entering.run();
   };
-  return html`<form class="login-card" onSubmit=${submit}>
-      <div class="login-brand"><svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M22.6 12.2A8 8 0 1 0 24 17" /><path d="M23.6 6.6v6h-6" /><circle cx="16" cy="17" r="2.2" /></svg><h1>Redial</h1></div>
+  return html`
+    <form class="login-card" onSubmit=${submit}>
+      <div class="login-brand">
+        <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
+          <rect width="32" height="32" rx="8" />
+          <path d="M22.6 12.2A8 8 0 1 0 24 17" />
+          <path d="M23.6 6.6v6h-6" />
+          <circle cx="16" cy="17" r="2.2" />
+        </svg>
+        <h1>Redial</h1>
+      </div>
       <p class="faint">${sub}</p>
       <input type="text" name="username" autocomplete="username" value="redial" hidden readonly tabindex="-1" />
       <${Field} label=${t("login.token")} hint=${t("login.hint")} error=${reason(entering.error)}>
-        ${(id) => html`<input id=${id} name="token" type="password" autocomplete="current-password" required autofocus value=${token} onInput=${(event) => { setToken(event.target.value); if (entering.error) entering.forget(); }} />`}
+        ${(id) => html`
+          <input
+            id=${id}
+            name="token"
+            type="password"
+            autocomplete="current-password"
+            required
+            autofocus
+            value=${token}
+            onInput=${(event) => {
+              setToken(event.target.value);
+              if (entering.error) entering.forget();
+            }}
+          />
+        `}
       <//>
-      <button type="submit" class="button primary wide" disabled=${entering.busy || !token.trim()}>${entering.busy ? t("login.busy") : t("login.enter")}</button>
-    </form>`;
+      <button type="submit" class="button primary wide" disabled=${entering.busy || !token.trim()}>
+        ${entering.busy ? t("login.busy") : t("login.enter")}
+      </button>
+    </form>
+  `;
 }
 
 export const Login = () => html`<main class="login"><${Card} sub=${t("login.sub")} /><${Preferences} /></main>`;
@@ -52,5 +78,15 @@ export function LoginAgain() {
     };
   }, []);
   const stay = (event) => event.preventDefault();
-  return html`<dialog class="dialog login-again" ref=${element} aria-label=${t("login.enter")} onCancel=${stay} onKeyDown=${(event) => event.key === "Escape" && stay(event)}><${Card} sub=${t("login.again")} /></dialog>`;
+  return html`
+    <dialog
+      class="dialog login-again"
+      ref=${element}
+      aria-label=${t("login.enter")}
+      onCancel=${stay}
+      onKeyDown=${(event) => event.key === "Escape" && stay(event)}
+    >
+      <${Card} sub=${t("login.again")} />
+    </dialog>
+  `;
 }

@@ -20,10 +20,21 @@ function Conflict({ error, onOutdated, onClose }) {
     onOutdated();
     onClose();
   };
-  return html`<div class="notice tone-warn" role="alert" id="conflict"><div><strong>${t("conflict")}</strong><p>${t("conflict.hint")}</p></div><button type="button" class="button" onClick=${look}>${t("conflict.look")}</button></div>`;
+  return html`
+    <div class="notice tone-warn" role="alert" id="conflict">
+      <div><strong>${t("conflict")}</strong><p>${t("conflict.hint")}</p></div>
+      <button type="button" class="button" onClick=${look}>${t("conflict.look")}</button>
+    </div>
+  `;
 }
 
-const NoteField = ({ note, setNote }) => html`<${Field} wide label=${t("note")} hint=${t("note.hint")}>${(id) => html`<input id=${id} name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} />`}<//>`;
+const NoteField = ({ note, setNote }) => html`
+  <${Field} wide label=${t("note")} hint=${t("note.hint")}>
+    ${(id) => html`
+      <input id=${id} name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} />
+    `}
+  <//>
+`;
 
 export function ActDialog({ action, call, onClose, onDone, onOutdated }) {
   const [note, setNote] = useState("");
@@ -33,9 +44,27 @@ export function ActDialog({ action, call, onClose, onDone, onOutdated }) {
     say(t(`act.${action}.done`));
     onDone();
   });
-  return html`<${Dialog} title=${t(`act.${action}.title`)} onClose=${onClose} onSubmit=${() => acting.run()} alert=${acting.error && html`<${Conflict} error=${acting.error} onOutdated=${onOutdated} onClose=${onClose} />`} foot=${html`<button type="submit" class=${`button ${action === "cancel" ? "danger" : "primary"}`} id="confirm-action" disabled=${acting.busy}>${t(`act.${action}.yes`)}</button>`}>
-    <p>${t(`act.${action}.sure`)}</p><${NoteField} note=${note} setNote=${setNote} />
-  <//>`;
+  return html`
+    <${Dialog}
+      title=${t(`act.${action}.title`)}
+      onClose=${onClose}
+      onSubmit=${() => acting.run()}
+      alert=${acting.error && html`<${Conflict} error=${acting.error} onOutdated=${onOutdated} onClose=${onClose} />`}
+      foot=${html`
+        <button
+          type="submit"
+          class=${`button ${action === "cancel" ? "danger" : "primary"}`}
+          id="confirm-action"
+          disabled=${acting.busy}
+        >
+          ${t(`act.${action}.yes`)}
+        </button>
+      `}
+    >
+      <p>${t(`act.${action}.sure`)}</p>
+      <${NoteField} note=${note} setNote=${setNote} />
+    <//>
+  `;
 }
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -64,7 +93,8 @@ function drafted({ method, path, headers, body }, call) {
 function edits(before, after) {
   const changed = {};
   for (const name of ["method", "path", "headers", "body", "body_base64"]) {
-    if (JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null)) changed[name] = after[name] ?? null;
+    if (JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null))
+      changed[name] = after[name] ?? null;
   }
   return Object.keys(changed).length > 0 ? changed : null;
 }
@@ -91,16 +121,85 @@ export function ReplayDialog({ call, onClose, onDone, onOutdated }) {
     onDone();
   });
   const ready = !headerFault && !bodyFault && draft.path.trim().startsWith("/") && !replaying.busy;
-  return html`<${Dialog} wide title=${t("replay.title")} onClose=${onClose} onSubmit=${() => ready && replaying.run()}
-      alert=${replaying.error && html`<${Conflict} error=${replaying.error} onOutdated=${onOutdated} onClose=${onClose} />`}
-      foot=${html`<button type="submit" class="button primary" id="confirm-replay" disabled=${!ready}>${changed ? t("replay.yes.edited") : t("replay.yes")}</button>`}>
-    <p class="faint">${t("replay.sub")}</p>
-    <div class="request-line"><${Select} label=${t("method")} name="method" value=${draft.method} options=${METHODS.map((name) => [name, name])} onChange=${(method) => setDraft({ ...draft, method })} />
-      <input name="path" aria-label=${t("path")} class="mono" value=${draft.path} spellcheck="false" onInput=${change("path")} onKeyDown=${(event) => event.key === "Enter" && event.preventDefault()} /></div>
-    <${Field} wide label=${t("headers")} hint=${t("replay.headers.hint")} error=${headerFault}>${(id) => html`<textarea id=${id} name="headers" class="mono" rows="4" spellcheck="false" value=${draft.headers} onInput=${change("headers")}></textarea>`}<//>
-    <${Field} wide label=${request.body_base64 ? t("replay.body64") : t("body")} error=${bodyFault}>${(id) => html`<textarea id=${id} name="body" class="mono" rows="9" spellcheck="false" value=${draft.body} onInput=${change("body")}></textarea>`}<//>
-    ${headerFault || bodyFault ? null : html`<${Diff} label=${t("diff")} lines=${diffLines(requestText(request), requestText(after))} />`}
-    <div class="filter-grid"><${Field} label=${t("replay.key")} hint=${t(`replay.key.${key}.hint`)}>${(id) => html`<${Select} id=${id} name="key" value=${key} onChange=${setKey} options=${[["same", t("replay.key.same")], ["new", t("replay.key.new")]]} />`}<//></div>
-    <${NoteField} note=${note} setNote=${setNote} />
-  <//>`;
+  return html`
+    <${Dialog}
+      wide
+      title=${t("replay.title")}
+      onClose=${onClose}
+      onSubmit=${() => ready && replaying.run()}
+      alert=${replaying.error &&
+        html`<${Conflict} error=${replaying.error} onOutdated=${onOutdated} onClose=${onClose} />`}
+      foot=${html`
+        <button type="submit" class="button primary" id="confirm-replay" disabled=${!ready}>
+          ${changed ? t("replay.yes.edited") : t("replay.yes")}
+        </button>
+      `}
+    >
+      <p class="faint">${t("replay.sub")}</p>
+      <div class="request-line">
+        <${Select}
+          label=${t("method")}
+          name="method"
+          value=${draft.method}
+          options=${METHODS.map((name) => [name, name])}
+          onChange=${(method) => setDraft({ ...draft, method })}
+        />
+        <input
+          name="path"
+          aria-label=${t("path")}
+          class="mono"
+          value=${draft.path}
+          spellcheck="false"
+          onInput=${change("path")}
+          onKeyDown=${(event) => event.key === "Enter" && event.preventDefault()}
+        />
+      </div>
+      <${Field} wide label=${t("headers")} hint=${t("replay.headers.hint")} error=${headerFault}>
+        ${(id) => html`
+          <textarea
+            id=${id}
+            name="headers"
+            class="mono"
+            rows="4"
+            spellcheck="false"
+            value=${draft.headers}
+            onInput=${change("headers")}
+          ></textarea>
+        `}
+      <//>
+      <${Field} wide label=${request.body_base64 ? t("replay.body64") : t("body")} error=${bodyFault}>
+        ${(id) => html`
+          <textarea
+            id=${id}
+            name="body"
+            class="mono"
+            rows="9"
+            spellcheck="false"
+            value=${draft.body}
+            onInput=${change("body")}
+          ></textarea>
+        `}
+      <//>
+      ${headerFault || bodyFault
+        ? null
+        : html`<${Diff} label=${t("diff")} lines=${diffLines(requestText(request), requestText(after))} />`}
+      <div class="filter-grid">
+        <${Field} label=${t("replay.key")} hint=${t(`replay.key.${key}.hint`)}>
+          ${(id) => html`
+            <${Select}
+              id=${id}
+              name="key"
+              value=${key}
+              onChange=${setKey}
+              options=${[
+                ["same", t("replay.key.same")],
+                ["new", t("replay.key.new")],
+              ]}
+            />
+          `}
+        <//>
+      </div>
+      <${NoteField} note=${note} setNote=${setNote} />
+    <//>
+  `;
 }

@@ -36,31 +36,62 @@ const ICONS = {
   pencil: "M4 16l1-4 8-8 3 3-8 8z",
 };
 
-export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d=${ICONS[name]} /></svg>`;
+export const Icon = ({ name }) => html`
+  <svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d=${ICONS[name]} /></svg>
+`;
 
 /** A name of the API with its colour and its word. */
 export function Badge({ kind, name, tone, title }) {
-  return html`<span class=${cls("badge", `tone-${tone ?? TONES[`${kind}.${name}`] ?? "plain"}`)} title=${title}>
-    <span class="dot" aria-hidden="true"></span>${term(kind, name)}
-  </span>`;
+  return html`
+    <span class=${cls("badge", `tone-${tone ?? TONES[`${kind}.${name}`] ?? "plain"}`)} title=${title}>
+      <span class="dot" aria-hidden="true"></span>
+      ${term(kind, name)}
+    </span>
+  `;
 }
 
 const TONES = {
-  "status.scheduled": "info", "status.running": "busy", "status.review": "warn", "status.succeeded": "good",
-  "status.resolved": "good", "status.cancelled": "plain", "status.superseded": "plain",
-  "verdict.success": "good", "verdict.transient": "warn", "verdict.limited": "info", "verdict.ambiguous": "busy",
-  "verdict.pending": "info", "verdict.rejected": "bad",
-  "state.active": "good", "state.paused": "warn", "state.limited": "info", "state.breaker": "bad", "state.probing": "warn", "state.ramping": "info",
-  "breaker.closed": "good", "breaker.open": "bad", "breaker.half_open": "warn",
-  "job.canary": "busy", "job.running": "info", "job.done": "good", "job.aborted": "plain", "job.stopped": "bad",
-  "result.waiting": "plain", "result.acted": "info", "result.succeeded": "good", "result.failed": "bad", "result.skipped": "plain",
+  "status.scheduled": "info",
+  "status.running": "busy",
+  "status.review": "warn",
+  "status.succeeded": "good",
+  "status.resolved": "good",
+  "status.cancelled": "plain",
+  "status.superseded": "plain",
+  "verdict.success": "good",
+  "verdict.transient": "warn",
+  "verdict.limited": "info",
+  "verdict.ambiguous": "busy",
+  "verdict.pending": "info",
+  "verdict.rejected": "bad",
+  "state.active": "good",
+  "state.paused": "warn",
+  "state.limited": "info",
+  "state.breaker": "bad",
+  "state.probing": "warn",
+  "state.ramping": "info",
+  "breaker.closed": "good",
+  "breaker.open": "bad",
+  "breaker.half_open": "warn",
+  "job.canary": "busy",
+  "job.running": "info",
+  "job.done": "good",
+  "job.aborted": "plain",
+  "job.stopped": "bad",
+  "result.waiting": "plain",
+  "result.acted": "info",
+  "result.succeeded": "good",
+  "result.failed": "bad",
+  "result.skipped": "plain",
 };
 
 export const Status = ({ name }) => html`<${Badge} kind="status" name=${name} />`;
 export const Verdict = ({ name }) => html`<${Badge} kind="verdict" name=${name} />`;
 
 const minute = signal(Date.now());
-setInterval(() => { if (!document.hidden) minute.value = Date.now(); }, 5000);
+setInterval(() => {
+  if (!document.hidden) minute.value = Date.now();
+}, 5000);
 
 /** A time in the reader's zone; UTC on hover. `ago` adds how far it is away. */
 export function Time({ at, ago = false, only = false, millis = false }) {
@@ -69,9 +100,12 @@ export function Time({ at, ago = false, only = false, millis = false }) {
   // The signal says when to look again; the time itself is that of now, or what has just ended would lie ahead.
   const now = Math.max(minute.value, Date.now());
   const shown = only ? relativeTime(at, now) : local;
-  return html`<time datetime=${at} title=${`${only ? `${local} · ` : ""}${at.replace("T", " ").replace("Z", " UTC")}`}>${shown}${ago && !only
-    ? html` <span class="faint">(${relativeTime(at, now)})</span>`
-    : null}</time>`;
+  return html`
+    <time datetime=${at} title=${`${only ? `${local} · ` : ""}${at.replace("T", " ").replace("Z", " UTC")}`}>
+      ${shown}
+      ${ago && !only ? html` <span class="faint">(${relativeTime(at, now)})</span>` : null}
+    </time>
+  `;
 }
 
 /** Puts a text on the clipboard. Browsers offer the new way to pages of https and of this machine only. */
@@ -106,47 +140,98 @@ export function Copy({ text, label, small = true, children }) {
       say(t("copy.failed"), "bad");
     }
   };
-  return html`<button type="button" class=${cls(small ? "icon-button" : "button quiet")} onClick=${copy} aria-label=${small ? label : undefined} title=${label}>
-    <${Icon} name=${done ? "check" : "copy"} />${small ? null : html`<span>${done ? t("copy.done") : children ?? label}</span>`}
-  </button>`;
+  return html`
+    <button
+      type="button"
+      class=${cls(small ? "icon-button" : "button quiet")}
+      onClick=${copy}
+      aria-label=${small ? label : undefined}
+      title=${label}
+    >
+      <${Icon} name=${done ? "check" : "copy"} />
+      ${small ? null : html`<span>${done ? t("copy.done") : (children ?? label)}</span>`}
+    </button>
+  `;
 }
 
-export const Id = ({ id }) => html`<span class="id"><${Link} href=${`/calls/${id}`} title=${id}><code>${shortId(id)}</code><//></span>`;
+export const Id = ({ id }) => html`
+  <span class="id"><${Link} href=${`/calls/${id}`} title=${id}><code>${shortId(id)}</code><//></span>
+`;
 
-export const Loading = ({ rows = 4 }) => html`<div class="skeleton" role="status" aria-label=${t("loading")}>
-  ${Array.from({ length: rows }, (_, at) => html`<span key=${at} class="bar"></span>`)}
-</div>`;
+export const Loading = ({ rows = 4 }) => html`
+  <div class="skeleton" role="status" aria-label=${t("loading")}>
+    ${Array.from({ length: rows }, (_, at) => html`<span key=${at} class="bar"></span>`)}
+  </div>
+`;
 
-export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children ? html`<p class="faint">${children}</p>` : null}</div>`;
+export const Empty = ({ title, children }) => html`
+  <div class="empty">
+    <p class="empty-title">${title}</p>
+    ${children ? html`<p class="faint">${children}</p>` : null}
+  </div>
+`;
 
 /** What went wrong, in words that fit the cause, with a way on. */
 export function Failure({ error, retry }) {
   if (!error) return null;
   const absent = error.isAbsent;
   const known = error.code ? term("problem", error.code) : "";
-  const title = absent ? t("failure.absent") : error.status === 0 ? t("failure.unreachable")
-    : error.status === 403 ? t("failure.forbidden") : error.status === 503 ? t("failure.away") : t("failure.title");
+  const title = absent
+    ? t("failure.absent")
+    : error.status === 0
+      ? t("failure.unreachable")
+      : error.status === 403
+        ? t("failure.forbidden")
+        : error.status === 503
+          ? t("failure.away")
+          : t("failure.title");
   // Our own words for what has a code, in the reader's language; the server's sentence stands below them.
   const told = known === error.code ? title : known;
-  return html`<div class=${cls("notice", absent ? "tone-plain" : "tone-bad")} role=${absent ? "status" : "alert"}>
-    <div><strong>${absent ? title : told}</strong>${error.message && !absent && !error.faults?.length ? html`<p>${error.message}</p>` : null}
-      ${absent ? html`<p class="faint">${t("failure.absent.hint")}</p>` : null}
-      ${error.faults?.length ? html`<ul class="faults">${error.faults.map((fault) => html`<li><code>${fault.pointer || "/"}</code> ${term("problem", fault.code)} <span class="faint">${fault.detail}</span></li>`)}</ul>` : null}
-      ${error.code && !absent ? html`<p class="faint"><code>${error.code}</code></p>` : null}
+  return html`
+    <div class=${cls("notice", absent ? "tone-plain" : "tone-bad")} role=${absent ? "status" : "alert"}>
+      <div>
+        <strong>${absent ? title : told}</strong>
+        ${error.message && !absent && !error.faults?.length ? html`<p>${error.message}</p>` : null}
+        ${absent ? html`<p class="faint">${t("failure.absent.hint")}</p>` : null}
+        ${error.faults?.length
+          ? html`
+            <ul class="faults">
+              ${error.faults.map((fault) => html`
+                <li>
+                  <code>${fault.pointer || "/"}</code>
+                  ${" "}
+                  ${term("problem", fault.code)}
+                  ${" "}
+                  <span class="faint">${fault.detail}</span>
+                </li>
+              `)}
+            </ul>
+          `
+          : null}
+        ${error.code && !absent ? html`<p class="faint"><code>${error.code}</code></p>` : null}
+      </div>
+      ${retry ? html`<button type="button" class="button quiet" onClick=${retry}>${t("failure.retry")}</button>` : null}
     </div>
-    ${retry ? html`<button type="button" class="button quiet" onClick=${retry}>${t("failure.retry")}</button>` : null}
-  </div>`;
+  `;
 }
 
 /** That the server does not answer, once for everything on the page that waits for it. */
 export function Outage() {
   if (!outage.value) return null;
-  return html`<div class="notice tone-bad" role="alert" id="outage"><div><strong>${t(outage.value.status === 0 ? "failure.unreachable" : "failure.away")}</strong><p>${t("outage.hint")}</p></div></div>`;
+  return html`
+    <div class="notice tone-bad" role="alert" id="outage">
+      <div>
+        <strong>${t(outage.value.status === 0 ? "failure.unreachable" : "failure.away")}</strong>
+        <p>${t("outage.hint")}</p>
+      </div>
+    </div>
+  `;
 }
 
 /** One of loading, failed, empty or what there is. */
 export function Shown({ from, empty, isEmpty, rows, children }) {
-  const failure = from.error && !from.error.isOutage ? html`<${Failure} error=${from.error} retry=${from.reload} />` : null;
+  const failure =
+    from.error && !from.error.isOutage ? html`<${Failure} error=${from.error} retry=${from.reload} />` : null;
   if (from.data === null || from.stale) return failure ?? html`<${Loading} rows=${rows} />`;
   return html`${failure}${isEmpty?.(from.data) ? empty : children(from.data)}`;
 }
@@ -155,24 +240,42 @@ export function Shown({ from, empty, isEmpty, rows, children }) {
 export function Field({ label, hint, error, wide, children }) {
   const id = useId().replace(/[^\w-]/g, "");
   const input = typeof children === "function" ? children(id) : children;
-  return html`<div class=${cls("field", wide && "wide")}>
-    <label for=${id}>${label}</label>${input}
-    ${error ? html`<p class="field-error" role="alert">${error}</p>` : hint ? html`<p class="field-hint">${hint}</p>` : null}
-  </div>`;
+  return html`
+    <div class=${cls("field", wide && "wide")}>
+      <label for=${id}>${label}</label>
+      ${input}
+      ${error
+        ? html`<p class="field-error" role="alert">${error}</p>`
+        : hint
+          ? html`<p class="field-hint">${hint}</p>`
+          : null}
+    </div>
+  `;
 }
 
 export function Select({ id, label, value, options, onChange, ...rest }) {
-  return html`<select id=${id} aria-label=${label} value=${value} onChange=${(event) => onChange(event.target.value)} ...${rest}>
-    ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select>`;
+  return html`
+    <select id=${id} aria-label=${label} value=${value} onChange=${(event) => onChange(event.target.value)} ...${rest}>
+      ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
+    </select>
+  `;
 }
 
 /** A card with a heading. */
 export function Card({ title, more, children, class: extra, flush }) {
-  return html`<section class=${cls("card", extra, flush && "flush")}>
-    ${title ? html`<header class="card-head"><h2>${title}</h2>${more ? html`<div class="card-more">${more}</div>` : null}</header>` : null}
-    <div class="card-body">${children}</div>
-  </section>`;
+  return html`
+    <section class=${cls("card", extra, flush && "flush")}>
+      ${title
+        ? html`
+          <header class="card-head">
+            <h2>${title}</h2>
+            ${more ? html`<div class="card-more">${more}</div>` : null}
+          </header>
+        `
+        : null}
+      <div class="card-body">${children}</div>
+    </section>
+  `;
 }
 
 /** The path whose heading was reached last. */
@@ -190,15 +293,30 @@ export function PageHead({ title, name = title, sub, children }) {
     if (path !== reached) heading.current.focus({ preventScroll: true });
     reached = path;
   }, [path]);
-  return html`<div class="page-head"><div class="page-title"><h1 ref=${heading} tabindex="-1">${title}</h1>${sub ? html`<p class="faint">${sub}</p>` : null}</div><div class="page-actions">${children}</div></div>`;
+  return html`
+    <div class="page-head">
+      <div class="page-title">
+        <h1 ref=${heading} tabindex="-1">${title}</h1>
+        ${sub ? html`<p class="faint">${sub}</p>` : null}
+      </div>
+      <div class="page-actions">${children}</div>
+    </div>
+  `;
 }
 
 /** Asks before a draft is lost. */
 function Discard({ onKeep, onDiscard }) {
   const keep = useRef(null);
   useEffect(() => keep.current.focus(), []);
-  return html`<footer class="dialog-foot" role="alertdialog" aria-label=${t("draft.discard")}><span class="dialog-question">${t("draft.discard")}</span>
-    <button type="button" class="button" id="keep-draft" ref=${keep} onClick=${onKeep}>${t("draft.keep")}</button><button type="button" class="button danger" id="discard-draft" onClick=${onDiscard}>${t("draft.discard.yes")}</button></footer>`;
+  return html`
+    <footer class="dialog-foot" role="alertdialog" aria-label=${t("draft.discard")}>
+      <span class="dialog-question">${t("draft.discard")}</span>
+      <button type="button" class="button" id="keep-draft" ref=${keep} onClick=${onKeep}>${t("draft.keep")}</button>
+      <button type="button" class="button danger" id="discard-draft" onClick=${onDiscard}>
+        ${t("draft.discard.yes")}
+      </button>
+    </footer>
+  `;
 }
 
 const FIRST_FIELD = ".dialog-body :is(input, select, textarea):not(:disabled), .dialog-foot button";
@@ -236,21 +354,40 @@ export function Dialog({ title, onClose, wide, children, alert, foot, onSubmit }
     event.preventDefault();
     leave();
   };
-  const onInput = (event) => event.target.matches("input, textarea") && setTyped(true);
+  const onInput = () => setTyped(true);
   const submit = (event) => {
     event.preventDefault();
     onSubmit?.();
   };
-  return html`<dialog ref=${element} class=${cls("dialog", wide && "wide")} aria-labelledby=${id} onKeyDown=${onKeyDown} onCancel=${onCancel} onClose=${() => element.current && onClose()}>
-    <form class="dialog-form" onSubmit=${submit} onInput=${onInput}>
-      <header class="dialog-head"><h2 id=${id}>${title}</h2>
-        <button type="button" class="icon-button" aria-label=${t("close")} onClick=${leave}><${Icon} name="close" /></button></header>
-      <div class="dialog-body">${children}</div>
-      ${alert ? html`<div class="dialog-alert">${alert}</div>` : null}
-      ${asking ? html`<${Discard} onKeep=${stay} onDiscard=${onClose} />`
-        : html`<footer class="dialog-foot"><button type="button" class="button" onClick=${leave}>${t("cancel")}</button>${foot}</footer>`}
-    </form>
-  </dialog>`;
+  return html`
+    <dialog
+      ref=${element}
+      class=${cls("dialog", wide && "wide")}
+      aria-labelledby=${id}
+      onKeyDown=${onKeyDown}
+      onCancel=${onCancel}
+      onClose=${() => element.current && onClose()}
+    >
+      <form class="dialog-form" onSubmit=${submit} onInput=${onInput}>
+        <header class="dialog-head">
+          <h2 id=${id}>${title}</h2>
+          <button type="button" class="icon-button" aria-label=${t("close")} onClick=${leave}>
+            <${Icon} name="close" />
+          </button>
+        </header>
+        <div class="dialog-body">${children}</div>
+        ${alert ? html`<div class="dialog-alert">${alert}</div>` : null}
+        ${asking
+          ? html`<${Discard} onKeep=${stay} onDiscard=${onClose} />`
+          : html`
+            <footer class="dialog-foot">
+              <button type="button" class="button" onClick=${leave}>${t("cancel")}</button>
+              ${foot}
+            </footer>
+          `}
+      </form>
+    </dialog>
+  `;
 }
 
 const said = signal([]);
@@ -260,29 +397,49 @@ let count = 0;
 export function say(text, tone = "good") {
   const id = ++count;
   said.value = [...said.value, { id, text, tone }];
-  setTimeout(() => { said.value = said.value.filter((one) => one.id !== id); }, 6000);
+  setTimeout(() => {
+    said.value = said.value.filter((one) => one.id !== id);
+  }, 6000);
 }
 
-export const Messages = () => html`<div class="messages" role="status" aria-live="polite">
-  ${said.value.map((one) => html`<p key=${one.id} class=${cls("message", `tone-${one.tone}`)}>${one.text}</p>`)}
-</div>`;
+export const Messages = () => html`
+  <div class="messages" role="status" aria-live="polite">
+    ${said.value.map((one) => html`<p key=${one.id} class=${cls("message", `tone-${one.tone}`)}>${one.text}</p>`)}
+  </div>
+`;
 
 /** Facts as name and value. */
-export const Facts = ({ of }) => html`<dl class="facts">
-  ${of.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
-</dl>`;
+export const Facts = ({ of }) => html`
+  <dl class="facts">
+    ${of
+      .filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
+      .map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
+  </dl>
+`;
 
 /** Part of a whole, as a bar with its words beside it. */
 export function Bar({ value, max, tone = "accent", label }) {
   const width = max > 0 ? Math.max(value > 0 ? 1 : 0, Math.round((value / max) * 1000) / 10) : 0;
-  return html`<span class="meter" role="img" aria-label=${label}><span class=${cls("meter-fill", `fill-${tone}`)} style=${{ width: `${width}%` }}></span></span>`;
+  return html`
+    <span class="meter" role="img" aria-label=${label}>
+      <span class=${cls("meter-fill", `fill-${tone}`)} style=${{ width: `${width}%` }}></span>
+    </span>
+  `;
 }
 
 /** Previous and next page of a list with cursors. */
 export function Pager({ hasNext, hasBack, onNext, onBack }) {
   if (!hasNext && !hasBack) return null;
-  return html`<nav class="pager" aria-label=${t("pager")}>
-    <button type="button" class="button" disabled=${!hasBack} onClick=${onBack}><${Icon} name="left" />${t("pager.newest")}</button>
-    <button type="button" class="button" disabled=${!hasNext} onClick=${onNext}>${t("pager.older")}<${Icon} name="right" /></button>
-  </nav>`;
+  return html`
+    <nav class="pager" aria-label=${t("pager")}>
+      <button type="button" class="button" disabled=${!hasBack} onClick=${onBack}>
+        <${Icon} name="left" />
+        ${t("pager.newest")}
+      </button>
+      <button type="button" class="button" disabled=${!hasNext} onClick=${onNext}>
+        ${t("pager.older")}
+        <${Icon} name="right" />
+      </button>
+    </nav>
+  `;
 }

@@ -12,14 +12,20 @@ import { Dialog, Failure, Field, Id, Loading, Select, Status } from "./basics.js
 const statusesOf = (filter) => filter.status.split(",");
 
 /** The same conditions, for calls in a state that allows the action. */
-const narrowed = (filter, action) => ({ ...filter, status: statusesOf(filter).filter((status) => allows(action, status)).join(",") });
+const narrowed = (filter, action) => ({
+  ...filter,
+  status: statusesOf(filter)
+    .filter((status) => allows(action, status))
+    .join(","),
+});
 
 function merged(previews) {
   const whole = { count: 0, by_endpoint: {}, by_status: {}, sample: [] };
   for (const preview of previews) {
     whole.count += preview.count;
     for (const kind of ["by_endpoint", "by_status"]) {
-      for (const [name, count] of Object.entries(preview[kind] ?? {})) whole[kind][name] = (whole[kind][name] ?? 0) + count;
+      for (const [name, count] of Object.entries(preview[kind] ?? {}))
+        whole[kind][name] = (whole[kind][name] ?? 0) + count;
     }
     whole.sample.push(...(preview.sample ?? []));
   }
@@ -28,12 +34,32 @@ function merged(previews) {
 }
 
 function Preview({ of }) {
-  return html`<div class="preview">
-    <p class="preview-count"><strong id="bulk-count">${number(of.count)}</strong> ${t("bulk.would", { n: of.count })}</p>
-    <p id="bulk-statuses">${Object.entries(of.by_status).map(([name, count]) => `${term("status", name)} ${number(count)}`).join(" · ")}</p>
-    <p class="faint">${Object.entries(of.by_endpoint).map(([name, count]) => `${name} ${number(count)}`).join(" · ")}</p>
-    <ul class="sample">${of.sample.map((call) => html`<li key=${call.id}><${Status} name=${call.status} /><${Id} id=${call.id} /><span class="cut faint">${call.endpoint} · ${call.last_error ?? ""}</span></li>`)}</ul>
-  </div>`;
+  return html`
+    <div class="preview">
+      <p class="preview-count">
+        <strong id="bulk-count">${number(of.count)}</strong> ${t("bulk.would", { n: of.count })}
+      </p>
+      <p id="bulk-statuses">
+        ${Object.entries(of.by_status)
+          .map(([name, count]) => `${term("status", name)} ${number(count)}`)
+          .join(" · ")}
+      </p>
+      <p class="faint">
+        ${Object.entries(of.by_endpoint)
+          .map(([name, count]) => `${name} ${number(count)}`)
+          .join(" · ")}
+      </p>
+      <ul class="sample">
+        ${of.sample.map((call) => html`
+          <li key=${call.id}>
+            <${Status} name=${call.status} />
+            <${Id} id=${call.id} />
+            <span class="cut faint">${call.endpoint} · ${call.last_error ?? ""}</span>
+          </li>
+        `)}
+      </ul>
+    </div>
+  `;
 }
 
 /** `filters` name the states that are meant; each job is for those of them that allow its action. */
@@ -45,7 +71,11 @@ export function BulkDialog({ filters, onClose }) {
   const [stopAt, setStopAt] = useState("50");
   const [key, setKey] = useState("same");
   const [note, setNote] = useState("");
-  const counting = useAction((wanted) => Promise.all(filters.map((filter) => post("/v1/bulk", { action: wanted, filter: narrowed(filter, wanted), dry_run: true }))));
+  const counting = useAction((wanted) =>
+    Promise.all(
+      filters.map((filter) => post("/v1/bulk", { action: wanted, filter: narrowed(filter, wanted), dry_run: true })),
+    ),
+  );
   const [preview, setPreview] = useState(null);
   useEffect(() => {
     setPreview(null);
@@ -71,18 +101,110 @@ export function BulkDialog({ filters, onClose }) {
     if (jobs) go(jobs.length === 1 ? `/bulk/${jobs[0].id}` : "/bulk");
   };
   const ready = preview && preview.count > 0 && !starting.busy;
-  return html`<${Dialog} wide title=${t("bulk.title")} onClose=${onClose} onSubmit=${() => ready && start()}
+  return html`
+    <${Dialog}
+      wide
+      title=${t("bulk.title")}
+      onClose=${onClose}
+      onSubmit=${() => ready && start()}
       alert=${starting.error && html`<${Failure} error=${starting.error} />`}
-      foot=${html`<button type="submit" class="button primary" disabled=${!ready}>${preview ? t(`bulk.start.${action}`, { n: preview.count }) : t("bulk.counting")}</button>`}>
-    <${Field} label=${t("bulk.action")}>${(id) => html`<${Select} id=${id} name="action" value=${action} onChange=${setAction} options=${possible.map((name) => [name, term("action", name)])} />`}<//>
-    ${counting.error ? html`<${Failure} error=${counting.error} />` : preview ? html`<${Preview} of=${preview} />` : html`<${Loading} rows=${3} />`}
-    ${filters.length > 1 ? html`<p class="faint">${t("bulk.several", { n: filters.length })}</p>` : null}
-    <div class="filter-grid">
-      ${action === "replay" ? html`<${Field} label=${t("bulk.canary")} hint=${t("bulk.canary.hint")}>${(id) => html`<input id=${id} name="canary" type="number" min="0" max="1000" value=${canary} onInput=${(event) => setCanary(event.target.value)} />`}<//>
-        <${Field} label=${t("bulk.stop_at")} hint=${t("bulk.stop_at.hint")}>${(id) => html`<input id=${id} name="stop_at" type="number" min="0" max="100" value=${stopAt} onInput=${(event) => setStopAt(event.target.value)} />`}<//>` : null}
-      <${Field} label=${t("bulk.rate")} hint=${t("bulk.rate.hint")}>${(id) => html`<input id=${id} name="rate" type="number" min="1" max="1000" value=${rate} onInput=${(event) => setRate(event.target.value)} />`}<//>
-      ${action === "replay" ? html`<${Field} label=${t("replay.key")} hint=${t(`replay.key.${key}.hint`)}>${(id) => html`<${Select} id=${id} name="key" value=${key} onChange=${setKey} options=${[["same", t("replay.key.same")], ["new", t("replay.key.new")]]} />`}<//>` : null}
-    </div>
-    <${Field} wide label=${t("note")} hint=${t("note.hint")}>${(id) => html`<input id=${id} name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} />`}<//>
-  <//>`;
+      foot=${html`
+        <button type="submit" class="button primary" disabled=${!ready}>
+          ${preview ? t(`bulk.start.${action}`, { n: preview.count }) : t("bulk.counting")}
+        </button>
+      `}
+    >
+      <${Field} label=${t("bulk.action")}>
+        ${(id) => html`
+          <${Select}
+            id=${id}
+            name="action"
+            value=${action}
+            onChange=${setAction}
+            options=${possible.map((name) => [name, term("action", name)])}
+          />
+        `}
+      <//>
+      ${counting.error
+        ? html`<${Failure} error=${counting.error} />`
+        : preview
+          ? html`<${Preview} of=${preview} />`
+          : html`<${Loading} rows=${3} />`}
+      ${filters.length > 1 ? html`<p class="faint">${t("bulk.several", { n: filters.length })}</p>` : null}
+      <div class="filter-grid">
+        ${action === "replay"
+          ? html`
+            <${Field} label=${t("bulk.canary")} hint=${t("bulk.canary.hint")}>
+              ${(id) => html`
+                <input
+                  id=${id}
+                  name="canary"
+                  type="number"
+                  min="0"
+                  max="1000"
+                  value=${canary}
+                  onInput=${(event) => setCanary(event.target.value)}
+                />
+              `}
+            <//>
+            <${Field} label=${t("bulk.stop_at")} hint=${t("bulk.stop_at.hint")}>
+              ${(id) => html`
+                <input
+                  id=${id}
+                  name="stop_at"
+                  type="number"
+                  min="0"
+                  max="100"
+                  value=${stopAt}
+                  onInput=${(event) => setStopAt(event.target.value)}
+                />
+              `}
+            <//>
+          `
+          : null}
+        <${Field} label=${t("bulk.rate")} hint=${t("bulk.rate.hint")}>
+          ${(id) => html`
+            <input
+              id=${id}
+              name="rate"
+              type="number"
+              min="1"
+              max="1000"
+              value=${rate}
+              onInput=${(event) => setRate(event.target.value)}
+            />
+          `}
+        <//>
+        ${action === "replay"
+          ? html`
+            <${Field} label=${t("replay.key")} hint=${t(`replay.key.${key}.hint`)}>
+              ${(id) => html`
+                <${Select}
+                  id=${id}
+                  name="key"
+                  value=${key}
+                  onChange=${setKey}
+                  options=${[
+                    ["same", t("replay.key.same")],
+                    ["new", t("replay.key.new")],
+                  ]}
+                />
+              `}
+            <//>
+          `
+          : null}
+      </div>
+      <${Field} wide label=${t("note")} hint=${t("note.hint")}>
+        ${(id) => html`
+          <input
+            id=${id}
+            name="note"
+            maxlength="1000"
+            value=${note}
+            onInput=${(event) => setNote(event.target.value)}
+          />
+        `}
+      <//>
+    <//>
+  `;
 }

@@ -73,8 +73,15 @@ export function TimeChart({ data, series, unit, height = 190, max, label }) {
   const [library, setLibrary] = useState(null);
   useEffect(() => {
     let here = true;
-    loaded().then((uPlot) => here && setLibrary({ uPlot }), () => { drawing = null; });
-    return () => { here = false; };
+    loaded().then(
+      (uPlot) => here && setLibrary({ uPlot }),
+      () => {
+        drawing = null;
+      },
+    );
+    return () => {
+      here = false;
+    };
   }, []);
   const shape = series.map((one) => one.label).join("|");
   useEffect(() => {
@@ -83,7 +90,11 @@ export function TimeChart({ data, series, unit, height = 190, max, label }) {
     const element = box.current;
     const make = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options({ uPlot, series, unit, height, max, width: element.clientWidth }), latest.current, element);
+      plot.current = new uPlot(
+        options({ uPlot, series, unit, height, max, width: element.clientWidth }),
+        latest.current,
+        element,
+      );
     };
     make();
     const watch = new ResizeObserver(() => {
@@ -100,14 +111,34 @@ export function TimeChart({ data, series, unit, height = 190, max, label }) {
   useEffect(() => {
     plot.current?.setData(data);
   }, [data]);
-  return html`<div class="chart" role="img" aria-label=${label} ref=${box} style=${library ? undefined : { height: `${height}px` }}></div>`;
+  return html`
+    <div
+      class="chart"
+      role="img"
+      aria-label=${label}
+      ref=${box}
+      style=${library ? undefined : { height: `${height}px` }}
+    ></div>
+  `;
 }
 
 /** A histogram as rows: `10 ms  ▇▇▇  42`. */
 export function Bars({ rows, label, empty }) {
   const max = Math.max(0, ...rows.map((row) => row.value));
   if (rows.length === 0 || max === 0) return html`<p class="faint">${empty ?? t("empty.nothing")}</p>`;
-  return html`<table class="bars" aria-label=${label}><tbody>
-    ${rows.map((row) => html`<tr key=${row.name}><th scope="row">${row.shown ?? row.name}</th><td class="bars-bar"><${Bar} value=${row.value} max=${max} tone=${row.tone} label=${String(row.value)} /></td><td class="num">${row.text ?? row.value}</td></tr>`)}
-  </tbody></table>`;
+  return html`
+    <table class="bars" aria-label=${label}>
+      <tbody>
+        ${rows.map((row) => html`
+          <tr key=${row.name}>
+            <th scope="row">${row.shown ?? row.name}</th>
+            <td class="bars-bar">
+              <${Bar} value=${row.value} max=${max} tone=${row.tone} label=${String(row.value)} />
+            </td>
+            <td class="num">${row.text ?? row.value}</td>
+          </tr>
+        `)}
+      </tbody>
+    </table>
+  `;
 }

@@ -54,26 +54,56 @@ export function Code({ value, label, note }) {
   const lines = text.split("\n");
   const cut = !whole && lines.length > LINES_SHOWN;
   const shown = cut ? lines.slice(0, LINES_SHOWN).join("\n") : text;
-  return html`<figure class="code">
-    ${label || note ? html`<figcaption><span>${label}</span>${note ? html`<span class="faint">${note}</span>` : null}<${Copy} text=${text} label=${t("copy")} /></figcaption>` : null}
-    <pre tabindex="0"><code>${isJson ? coloured(shown) : visible(shown)}</code></pre>
-    ${cut ? html`<button type="button" class="button quiet code-more" onClick=${() => setWhole(true)}>${t("code.more", { n: lines.length - LINES_SHOWN })}</button>` : null}
-  </figure>`;
+  return html`
+    <figure class="code">
+      ${label || note
+        ? html`
+          <figcaption>
+            <span>${label}</span>
+            ${note ? html`<span class="faint">${note}</span>` : null}
+            <${Copy} text=${text} label=${t("copy")} />
+          </figcaption>
+        `
+        : null}
+      <pre tabindex="0"><code>${isJson ? coloured(shown) : visible(shown)}</code></pre>
+      ${cut
+        ? html`
+          <button type="button" class="button quiet code-more" onClick=${() => setWhole(true)}>
+            ${t("code.more", { n: lines.length - LINES_SHOWN })}
+          </button>
+        `
+        : null}
+    </figure>
+  `;
 }
 
 export function HeaderTable({ headers, label }) {
   const rows = Object.entries(headers ?? {});
   if (rows.length === 0) return null;
-  return html`<figure class="code"><figcaption><span>${label}</span></figcaption>
-    <table class="headers"><tbody>${rows.map(([name, value]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th><td><code class=${cls(value === "[redacted]" && "faint")}>${visible(value)}</code></td></tr>`)}</tbody></table>
-  </figure>`;
+  return html`
+    <figure class="code">
+      <figcaption><span>${label}</span></figcaption>
+      <table class="headers">
+        <tbody>
+          ${rows.map(([name, value]) => html`
+            <tr key=${name}>
+              <th scope="row"><code>${name}</code></th>
+              <td><code class=${cls(value === "[redacted]" && "faint")}>${visible(value)}</code></td>
+            </tr>
+          `)}
+        </tbody>
+      </table>
+    </figure>
+  `;
 }
 
 const CONTEXT = 3;
 
 /** Lines of a difference; long stretches without change are folded. */
 export function Diff({ lines, label }) {
-  const near = lines.map((_, at) => lines.slice(Math.max(0, at - CONTEXT), at + CONTEXT + 1).some((line) => line.op !== "="));
+  const near = lines.map((_, at) =>
+    lines.slice(Math.max(0, at - CONTEXT), at + CONTEXT + 1).some((line) => line.op !== "="),
+  );
   const changed = lines.some((line) => line.op !== "=");
   if (!changed) return html`<p class="faint">${t("diff.same")}</p>`;
   const shown = [];
@@ -83,9 +113,24 @@ export function Diff({ lines, label }) {
       if (folded) shown.push(html`<div class="diff-fold">${t("diff.folded", { n: folded })}</div>`);
       folded = 0;
       const kind = line.op === "+" ? "diff-in" : line.op === "-" ? "diff-out" : "";
-      shown.push(html`<div class=${cls("diff-line", kind)}><span class="diff-mark" aria-label=${line.op === "+" ? t("diff.in") : line.op === "-" ? t("diff.out") : undefined}>${line.op === "=" ? " " : line.op}</span><span>${visible(line.text) || " "}</span></div>`);
+      shown.push(html`
+        <div class=${cls("diff-line", kind)}>
+          <span
+            class="diff-mark"
+            aria-label=${line.op === "+" ? t("diff.in") : line.op === "-" ? t("diff.out") : undefined}
+          >
+            ${line.op === "=" ? " " : line.op}
+          </span>
+          <span>${visible(line.text) || " "}</span>
+        </div>
+      `);
     } else folded++;
   });
   if (folded) shown.push(html`<div class="diff-fold">${t("diff.folded", { n: folded })}</div>`);
-  return html`<figure class="code">${label ? html`<figcaption><span>${label}</span></figcaption>` : null}<div class="diff" tabindex="0">${shown}</div></figure>`;
+  return html`
+    <figure class="code">
+      ${label ? html`<figcaption><span>${label}</span></figcaption>` : null}
+      <div class="diff" tabindex="0">${shown}</div>
+    </figure>
+  `;
 }

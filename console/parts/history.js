@@ -58,8 +58,18 @@ function columns(minutes) {
   const column = (read) => points.map((point) => read(point) ?? null);
   const at = points.map((point) => Date.parse(point.at) / 1000);
   return {
-    throughput: [at, column((point) => point.accepted ?? 0), column((point) => point.attempts), column((point) => point.succeeded ?? point.by_verdict?.success ?? 0)],
-    success: [at, column((point) => (point.success_rate === null || point.success_rate === undefined ? null : point.success_rate * 100))],
+    throughput: [
+      at,
+      column((point) => point.accepted ?? 0),
+      column((point) => point.attempts),
+      column((point) => point.succeeded ?? point.by_verdict?.success ?? 0),
+    ],
+    success: [
+      at,
+      column((point) =>
+        point.success_rate === null || point.success_rate === undefined ? null : point.success_rate * 100,
+      ),
+    ],
     latency: [at, column((point) => point.latency_p50_ms), column((point) => point.latency_p99_ms)],
   };
 }
@@ -67,13 +77,56 @@ function columns(minutes) {
 export function HistoryCharts({ minutes = "60", endpoint }) {
   const history = useData(`/v1/stats/history${query({ minutes, endpoint })}`, { every: 15000 });
   const data = useMemo(() => (history.data ? columns(history.data.minutes) : null), [history.data]);
-  const quiet = (answer) => answer.minutes.every((minute) => !minute.attempts && !minute.accepted && sum(minute.by_verdict) === 0);
-  return html`<${Shown} from=${history} rows=${6} isEmpty=${quiet} empty=${html`<${Empty} title=${t("history.none")}>${t("history.none.hint")}<//>`}>
-    ${() => html`<div class="charts">
-      <figure class="chart-box chart-wide"><figcaption>${t("history.throughput")}</figcaption><${TimeChart} label=${t("history.throughput")} data=${data.throughput} unit=${(value) => (value < 10 && value % 1 ? value.toFixed(1) : compact(value))} series=${[
-        { label: t("history.accepted"), colour: "chart-4" }, { label: t("history.attempts"), colour: "chart-1", fill: true }, { label: t("history.succeeded"), colour: "chart-2", fill: true }]} /></figure>
-      <figure class="chart-box"><figcaption>${t("history.success")}</figcaption><${TimeChart} label=${t("history.success")} data=${data.success} max=${100} unit=${(value) => `${number(Math.round(value * 10) / 10)} %`} height=${150} series=${[{ label: t("history.success.short"), colour: "chart-2", fill: true }]} /></figure>
-      <figure class="chart-box"><figcaption>${t("history.latency")}</figcaption><${TimeChart} label=${t("history.latency")} data=${data.latency} unit=${(value) => duration(value)} height=${150} series=${[{ label: "p50", colour: "chart-1" }, { label: "p99", colour: "chart-3" }]} /></figure>
-    </div>`}
-  <//>`;
+  const quiet = (answer) =>
+    answer.minutes.every((minute) => !minute.attempts && !minute.accepted && sum(minute.by_verdict) === 0);
+  return html`
+    <${Shown}
+      from=${history}
+      rows=${6}
+      isEmpty=${quiet}
+      empty=${html`<${Empty} title=${t("history.none")}>${t("history.none.hint")}<//>`}
+    >
+      ${() => html`
+        <div class="charts">
+          <figure class="chart-box chart-wide">
+            <figcaption>${t("history.throughput")}</figcaption>
+            <${TimeChart}
+              label=${t("history.throughput")}
+              data=${data.throughput}
+              unit=${(value) => (value < 10 && value % 1 ? value.toFixed(1) : compact(value))}
+              series=${[
+                { label: t("history.accepted"), colour: "chart-4" },
+                { label: t("history.attempts"), colour: "chart-1", fill: true },
+                { label: t("history.succeeded"), colour: "chart-2", fill: true },
+              ]}
+            />
+          </figure>
+          <figure class="chart-box">
+            <figcaption>${t("history.success")}</figcaption>
+            <${TimeChart}
+              label=${t("history.success")}
+              data=${data.success}
+              max=${100}
+              unit=${(value) => `${number(Math.round(value * 10) / 10)} %`}
+              height=${150}
+              series=${[{ label: t("history.success.short"), colour: "chart-2", fill: true }]}
+            />
+          </figure>
+          <figure class="chart-box">
+            <figcaption>${t("history.latency")}</figcaption>
+            <${TimeChart}
+              label=${t("history.latency")}
+              data=${data.latency}
+              unit=${(value) => duration(value)}
+              height=${150}
+              series=${[
+                { label: "p50", colour: "chart-1" },
+                { label: "p99", colour: "chart-3" },
+              ]}
+            />
+          </figure>
+        </div>
+      `}
+    <//>
+  `;
 }

@@ -28,33 +28,94 @@ const isHere = (href, path) => (href === "/" ? path === "/" : path === href || p
 function Navigation({ onGo }) {
   const { path } = place.value;
   const waiting = stats.value?.calls?.review ?? 0;
-  return html`<nav class="places" aria-label=${t("nav")}>
-    ${PLACES.filter(([, , role]) => may(role)).map(([href, name]) => html`<${Link} key=${href} href=${href} class="place" aria-current=${isHere(href, path) ? "page" : undefined} onClick=${onGo}>
-      <${Icon} name=${name} /><span>${t(`nav.${name}`)}</span>
-      ${name === "review" && waiting > 0 ? html`<span class="count" aria-label=${t("nav.waiting", { n: waiting })}>${compact(waiting)}</span>` : null}
-    <//>`)}
-  </nav>`;
+  return html`
+    <nav class="places" aria-label=${t("nav")}>
+      ${PLACES.filter(([, , role]) => may(role)).map(([href, name]) => html`
+        <${Link}
+          key=${href}
+          href=${href}
+          class="place"
+          aria-current=${isHere(href, path) ? "page" : undefined}
+          onClick=${onGo}
+        >
+          <${Icon} name=${name} />
+          <span>${t(`nav.${name}`)}</span>
+          ${name === "review" && waiting > 0
+            ? html`<span class="count" aria-label=${t("nav.waiting", { n: waiting })}>${compact(waiting)}</span>`
+            : null}
+        <//>
+      `)}
+    </nav>
+  `;
 }
 
-const LineState = () => html`<span class=${cls("line", `line-${line.value}`)} role="status" title=${t(`line.${line.value}.hint`)}><span class="dot" aria-hidden="true"></span><span class="line-word">${t(`line.${line.value}`)}</span></span>`;
+const LineState = () => html`
+  <span class=${cls("line", `line-${line.value}`)} role="status" title=${t(`line.${line.value}.hint`)}>
+    <span class="dot" aria-hidden="true"></span>
+    <span class="line-word">${t(`line.${line.value}`)}</span>
+  </span>
+`;
 
 export function Preferences() {
-  return html`<div class="preferences">
-    <select class="quiet" aria-label=${t("language")} value=${language.value} onChange=${(event) => speak(event.target.value)}>
-      ${languages.map((one) => html`<option key=${one.code} value=${one.code} selected=${one.code === language.value} lang=${one.code}>${one.name}</option>`)}
-    </select>
-    <div class="segments" role="radiogroup" aria-label=${t("theme")}>
-      ${themes.map((name) => html`<button key=${name} type="button" role="radio" class="segment" aria-checked=${theme.value === name} aria-label=${t(`theme.${name}`)} title=${t(`theme.${name}`)} onClick=${() => paint(name)}><${Icon} name=${{ system: "system", light: "sun", dark: "moon" }[name]} /></button>`)}
+  return html`
+    <div class="preferences">
+      <select
+        class="quiet"
+        aria-label=${t("language")}
+        value=${language.value}
+        onChange=${(event) => speak(event.target.value)}
+      >
+        ${languages.map((one) => html`
+          <option key=${one.code} value=${one.code} selected=${one.code === language.value} lang=${one.code}>
+            ${one.name}
+          </option>
+        `)}
+      </select>
+      <div class="segments" role="radiogroup" aria-label=${t("theme")}>
+        ${themes.map((name) => html`
+          <button
+            key=${name}
+            type="button"
+            role="radio"
+            class="segment"
+            aria-checked=${theme.value === name}
+            aria-label=${t(`theme.${name}`)}
+            title=${t(`theme.${name}`)}
+            onClick=${() => paint(name)}
+          >
+            <${Icon} name=${{ system: "system", light: "sun", dark: "moon" }[name]} />
+          </button>
+        `)}
+      </div>
     </div>
-  </div>`;
+  `;
 }
 
 function Who() {
   const { name, roles } = session.value;
   const leave = () => logOut().catch((error) => say(error.message || t("failure.title"), "bad"));
-  return html`<div class="who"><span class="who-name" title=${roles.map((role) => t(`role.${role}`)).join(", ")}><${Icon} name="person" />${name === "anonymous" ? t("anonymous") : name}</span>
-    ${session.value.csrf ? html`<button type="button" class="icon-button" id="log-out" aria-label=${t("logout")} title=${t("logout")} onClick=${leave}><${Icon} name="leave" /></button>` : null}
-  </div>`;
+  return html`
+    <div class="who">
+      <span class="who-name" title=${roles.map((role) => t(`role.${role}`)).join(", ")}>
+        <${Icon} name="person" />
+        ${name === "anonymous" ? t("anonymous") : name}
+      </span>
+      ${session.value.csrf
+        ? html`
+          <button
+            type="button"
+            class="icon-button"
+            id="log-out"
+            aria-label=${t("logout")}
+            title=${t("logout")}
+            onClick=${leave}
+          >
+            <${Icon} name="leave" />
+          </button>
+        `
+        : null}
+    </div>
+  `;
 }
 
 export function Shell({ children }) {
@@ -80,16 +141,48 @@ export function Shell({ children }) {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, [open]);
-  return html`<div class="shell">
-    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("skip")}</a>
-    <aside class=${cls("side", open && "open")} id="side" ref=${side}>
-      <${Link} href="/" class="brand"><svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M22.6 12.2A8 8 0 1 0 24 17" /><path d="M23.6 6.6v6h-6" /><circle cx="16" cy="17" r="2.2" /></svg><span>Redial</span><//>
-      <${Navigation} onGo=${close} />
-      <div class="side-foot"><${Preferences} /><div class="side-who"><${Who} /><${LineState} /></div></div>
-    </aside>
-    ${open ? html`<div class="veil" onClick=${close}></div>` : null}
-    <header class="top"><button type="button" class="icon-button" ref=${opener} aria-label=${t("nav")} aria-expanded=${open} aria-controls="side" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
-      <span class="top-name">Redial</span><${LineState} /></header>
-    <main id="main" tabindex="-1" ref=${main} inert=${open}><${Outage} />${children}</main>
-  </div>`;
+  return html`
+    <div class="shell">
+      <a
+        class="skip"
+        href="#main"
+        onClick=${(event) => {
+        event.preventDefault();
+        main.current.focus();
+      }}
+      >
+        ${t("skip")}
+      </a>
+      <aside class=${cls("side", open && "open")} id="side" ref=${side}>
+        <${Link} href="/" class="brand">
+          <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
+            <rect width="32" height="32" rx="8" />
+            <path d="M22.6 12.2A8 8 0 1 0 24 17" />
+            <path d="M23.6 6.6v6h-6" />
+            <circle cx="16" cy="17" r="2.2" />
+          </svg>
+          <span>Redial</span>
+        <//>
+        <${Navigation} onGo=${close} />
+        <div class="side-foot"><${Preferences} /><div class="side-who"><${Who} /><${LineState} /></div></div>
+      </aside>
+      ${open ? html`<div class="veil" onClick=${close}></div>` : null}
+      <header class="top">
+        <button
+          type="button"
+          class="icon-button"
+          ref=${opener}
+          aria-label=${t("nav")}
+          aria-expanded=${open}
+          aria-controls="side"
+          onClick=${() => setOpen(!open)}
+        >
+          <${Icon} name="menu" />
+        </button>
+        <span class="top-name">Redial</span>
+        <${LineState} />
+      </header>
+      <main id="main" tabindex="-1" ref=${main} inert=${open}><${Outage} />${children}</main>
+    </div>
+  `;
 }

@@ -209,7 +209,7 @@ async fn a_call_that_is_due_but_held_says_why_and_leads_to_its_endpoint() {
     let browser = Browser::logged_in(&service, "auditor").await;
     browser.open(&format!("/calls/{id}")).await;
     browser.sees("#held").await;
-    browser.reads("Due since").await;
+    browser.reads("It was to go").await;
     browser.reads("Held because somebody paused the endpoint").await;
     browser.reads("their maintenance").await;
     browser.click("#held a").await;
