@@ -99,6 +99,7 @@ impl Sweeper {
         let registry = self.registry.snapshot();
         for endpoint in self.ledger.waiting_endpoints().await? {
             let Some(known) = registry.get(&endpoint).cloned() else {
+                self.delay.unroute(&endpoint);
                 self.set_aside_unroutable(&endpoint, overdue).await?;
                 continue;
             };
