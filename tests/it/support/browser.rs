@@ -277,8 +277,9 @@ impl Browser {
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         self.sees(selector).await;
         let quoted = json!(selector);
-        let selected =
-            format!("const field = document.querySelector({quoted}); field.focus(); field.select(); return field.value");
+        let selected = format!(
+            "const field = document.querySelector({quoted}); field.focus(); field.select(); return field.value"
+        );
         let typed = if text.is_empty() { String::from(char::from(Key::Backspace)) } else { text.to_owned() };
         wait_for(&format!("{selector} holds {text:?}"), || async {
             let before = self.ask(&selected).await;
