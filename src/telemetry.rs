@@ -3,8 +3,10 @@
 //! One [`Metrics`] a process part, handed in, never global: two instances in one process (demo, tests) do not mix. Label values
 //! are names from the configuration or fixed words, so their number is bounded.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -49,6 +51,35 @@ struct EndpointState {
 
 type HistogramOf<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// Gauges that are set all at once. A scrape in between sees no gap: what is gone is removed, and all else stays.
+#[derive(Clone)]
+struct Shown<L> {
+    gauges: Family<L, Gauge>,
+    labels: Arc<Mutex<HashSet<L>>>,
+}
+
+impl<L: Clone + Eq + Hash> Default for Shown<L> {
+    fn default() -> Self {
+        Self { gauges: Family::default(), labels: Arc::default() }
+    }
+}
+
+impl<L: Clone + Eq + Hash> Shown<L> {
+    /// These stand so, and there are no others.
+    fn show(&self, values: impl Iterator<Item = (L, i64)>) {
+        let mut shown = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = HashSet::new();
+        for (labels, value) in values {
+            self.gauges.get_or_create(&labels).set(value);
+            present.insert(labels);
+        }
+        for gone in shown.difference(&present) {
+            self.gauges.remove(gone);
+        }
+        *shown = present;
+    }
+}
+
 /// Everything the process counts. Cheap to clone: all clones count into the same place.
 #[derive(Clone)]
 pub struct Metrics {
@@ -63,8 +94,8 @@ pub struct Metrics {
     bundles: Histogram,
     running: Gauge,
     events: Family<Word, Counter>,
-    held: Family<EndpointKind, Gauge>,
-    breakers: Family<EndpointState, Gauge>,
+    held: Shown<EndpointKind>,
+    breakers: Shown<EndpointState>,
     reloads: Family<Word, Counter>,
 }
 
@@ -89,8 +120,8 @@ impl Default for Metrics {
             bundles: size_histogram(),
             running: Gauge::default(),
             events: Family::default(),
-            held: Family::default(),
-            breakers: Family::default(),
+            held: Shown::default(),
+            breakers: Shown::default(),
             reloads: Family::default(),
         };
         metrics.register(&mut registry);
@@ -127,12 +158,12 @@ impl Metrics {
         registry.register(
             "endpoint_held",
             "Endpoints that nothing goes out to, by why (paused, limited, breaker); breaker is an open one",
-            self.held.clone(),
+            self.held.gauges.clone(),
         );
         registry.register(
             "endpoint_breaker_state",
             "Where the breaker of each endpoint that has one stands: 1 for that state (closed, open, half_open), 0 for the others",
-            self.breakers.clone(),
+            self.breakers.gauges.clone(),
         );
         registry.register(
             "configuration_reloads",
@@ -172,19 +203,15 @@ impl Metrics {
 
     /// These endpoints are held and no others, each for this reason.
     pub fn holds<'a>(&self, held: impl Iterator<Item = (&'a Arc<str>, &'static str)>) {
-        self.held.clear();
-        for (endpoint, kind) in held {
-            self.held.get_or_create(&EndpointKind { endpoint: Arc::clone(endpoint), kind }).set(1);
-        }
+        let label = |(endpoint, kind): (&Arc<str>, _)| EndpointKind { endpoint: Arc::clone(endpoint), kind };
+        self.held.show(held.map(|held| (label(held), 1)));
     }
 
     /// The breakers of these endpoints stand so, and there are no others: for each endpoint every state, and whether it is that one.
     pub fn breakers<'a>(&self, states: impl Iterator<Item = (&'a Arc<str>, &'static str, bool)>) {
-        self.breakers.clear();
-        for (endpoint, state, is_present) in states {
-            let labels = EndpointState { endpoint: Arc::clone(endpoint), state };
-            self.breakers.get_or_create(&labels).set(i64::from(is_present));
-        }
+        self.breakers.show(states.map(|(endpoint, state, is_present)| {
+            (EndpointState { endpoint: Arc::clone(endpoint), state }, i64::from(is_present))
+        }));
     }
 
     /// A ticket was `won`, `early`, `expired`, `stale`, `postponed` or `unroutable`.
@@ -302,4 +329,20 @@ pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
     set_up.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_all_at_once_leaves_nothing_of_before() {
+        let (metrics, sms, mail): (_, Arc<str>, Arc<str>) = (Metrics::default(), "sms".into(), "mail".into());
+        metrics.holds([(&sms, "paused"), (&mail, "limited")].into_iter());
+        metrics.holds([(&sms, "breaker"), (&mail, "limited")].into_iter());
+        let text = metrics.render();
+        let held: Vec<_> = text.lines().filter(|line| line.contains("held{")).collect();
+        assert_eq!(held.len(), 2, "{text}");
+        assert!(text.contains("kind=\"breaker\"") && !text.contains("kind=\"paused\""), "{text}");
+    }
 }

@@ -172,6 +172,9 @@ fn entry(operator: &Operator, action: AuditAction, kept: &Kept, note: String) ->
 }
 
 async fn hand_over(api: &Api, found: &Found, document: Option<&str>) -> Result<(CallId, Response)> {
+    if api.broker.as_ref().is_some_and(|broker| broker.topology().names.replay() == found.kept.routing_key) {
+        return Err(is_replay_order());
+    }
     let bytes = document.map_or(found.delivery.body.as_slice(), str::as_bytes);
     if bytes.len() > api.body_bytes_max {
         return Err(too_large(api.body_bytes_max));
@@ -322,6 +325,13 @@ fn away(error: &BrokerError) -> Problem {
 fn unknown(id: Uuid) -> Problem {
     let detail = format!("no rejected message {id} is kept; somebody may have taken care of it");
     Problem::new(StatusCode::NOT_FOUND, "unknown_rejection", detail)
+}
+
+/// No submission becomes of an order to replay, however it is corrected: it would be a second call beside the one that was meant.
+fn is_replay_order() -> Problem {
+    let detail = "this message is an order to replay a call, not a submission: replay the call that is meant \
+                  (POST /v1/calls/{id}/replay, `redial calls replay <id>`), then discard the message";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "replay_order", detail)
 }
 
 /// The id of a rejected message out of a path.

@@ -80,9 +80,14 @@ impl Reload {
     }
 
     async fn reload(&mut self) {
-        match config::load(&self.sources) {
-            Ok(loaded) => self.adopt(loaded).await,
-            Err(faults) => self.refuse(&faults),
+        let sources = self.sources.clone();
+        // Files of secrets are read as well, and those may lie where reading takes long.
+        match tokio::task::spawn_blocking(move || config::load(&sources)).await {
+            Ok(Ok(loaded)) => self.adopt(loaded).await,
+            Ok(Err(faults)) => self.refuse(&faults),
+            Err(error) => {
+                tracing::error!(%error, "the configuration could not be read; what was stays in force");
+            }
         }
     }
 
@@ -127,22 +132,41 @@ impl Reload {
     }
 
     fn say_what_waits_for_a_restart(&self, next: &Settings) {
-        let sections = |settings: &Settings| {
-            [
-                ("server", format!("{:?}", settings.server)),
-                ("database", format!("{:?}", settings.database)),
-                ("broker", format!("{:?}", settings.broker)),
-                ("sweeper", format!("{:?}", settings.sweeper)),
-                ("callbacks", format!("{:?}", settings.callbacks)),
-                ("tokens", format!("{:?}", settings.tokens)),
-            ]
-        };
-        for ((section, now), (_, then)) in sections(&self.settings).into_iter().zip(sections(next)) {
-            if now != then {
-                tracing::warn!(section, "a changed section takes effect at the next start");
-            }
+        for section in waiting_for_a_restart(&self.settings, next) {
+            tracing::warn!(section, "a changed section takes effect at the next start");
         }
     }
+}
+
+/// The sections that differ and are read at the start only: all but the endpoints.
+fn waiting_for_a_restart(now: &Settings, next: &Settings) -> Vec<&'static str> {
+    let sections = |settings: &Settings| {
+        let Settings {
+            server,
+            database,
+            broker,
+            tokens,
+            sweeper,
+            callbacks,
+            retention,
+            log,
+            worker,
+            endpoints: _,
+        } = settings;
+        [
+            ("server", format!("{server:?}")),
+            ("database", format!("{database:?}")),
+            ("broker", format!("{broker:?}")),
+            ("tokens", format!("{tokens:?}")),
+            ("sweeper", format!("{sweeper:?}")),
+            ("callbacks", format!("{callbacks:?}")),
+            ("retention", format!("{retention:?}")),
+            ("log", format!("{log:?}")),
+            ("worker", format!("{worker:?}")),
+        ]
+    };
+    let pairs = sections(now).into_iter().zip(sections(next));
+    pairs.filter(|((_, now), (_, next))| now != next).map(|((section, _), _)| section).collect()
 }
 
 fn file(sources: &Sources) -> Option<&PathBuf> {
@@ -173,5 +197,33 @@ impl Changes {
                 before.get(&endpoint.name).is_some_and(|old| format!("{old:?}") != format!("{endpoint:?}"))
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        let endpoint = "[endpoints.sms]\nbase_url = \"https://sms.example\"\n";
+        config::load(&Sources::of_text(format!("{endpoint}{text}"))).unwrap().settings
+    }
+
+    #[test]
+    fn what_is_read_at_the_start_only_is_named_when_it_changes() {
+        let now = settings("");
+        for (section, text) in [
+            ("server", "[server]\nmax_body = \"2MiB\""),
+            ("database", "[database]\nmax_connections = 7"),
+            ("broker", "[broker]\nprefix = \"other\""),
+            ("sweeper", "[sweeper]\ngrace = \"7s\""),
+            ("retention", "[retention]\nfinished = \"20d\""),
+            ("log", "[log]\nformat = \"json\""),
+            ("worker", "[worker]\nname = \"other\""),
+        ] {
+            assert_eq!(waiting_for_a_restart(&now, &settings(text)), [section], "{text}");
+        }
+        let endpoint = "[endpoints.mail]\nbase_url = \"https://sms.example\"";
+        assert!(waiting_for_a_restart(&now, &settings(endpoint)).is_empty());
     }
 }

@@ -15,6 +15,7 @@ use super::declare::{self, Refusal};
 use super::session::{answered, properties};
 use super::topology::{Binding, Topology};
 use super::{Address, BrokerError, Declare, Shared};
+use crate::call::EndpointName;
 use crate::clock::monotonic;
 use crate::limits::{BROKER_ANSWER_TIMEOUT, BROKER_CLOSE_TIMEOUT, BROKER_CONNECT_TIMEOUT};
 
@@ -131,6 +132,28 @@ impl Admin {
             self.unbind(found.iter().flat_map(|(queue, _)| &stale[queue])).await?;
         }
         Ok(found)
+    }
+
+    /// Takes the lane of an endpoint that is not configured any more out of its tickets' way, so that they reach the catch-all lane.
+    /// Answers the queues that there are; `None`, and nothing is changed, while somebody consumes one: a process that has the endpoint.
+    ///
+    /// # Errors
+    /// RabbitMQ is away, or we may not ask or unbind.
+    pub async fn desert_lanes(
+        &self,
+        topology: &Topology,
+        endpoint: &EndpointName,
+    ) -> Result<Option<Vec<String>>, BrokerError> {
+        let bindings = topology.lanes_before(endpoint);
+        let queues: Vec<String> = bindings.iter().map(|binding| binding.queue.clone()).collect();
+        let counts = self.counts_of(&queues).await?;
+        if counts.iter().flatten().any(|counts| counts.consumers > 0) {
+            return Ok(None);
+        }
+        let found: Vec<&Binding> =
+            bindings.iter().zip(counts).filter_map(|(binding, counts)| counts.map(|_| binding)).collect();
+        self.unbind(found.iter().copied()).await?;
+        Ok(Some(found.into_iter().map(|binding| binding.queue.clone()).collect()))
     }
 
     /// Takes bindings away; one that is not there is no error.

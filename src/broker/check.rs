@@ -8,10 +8,13 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::admin::Stale;
-use super::management::{Lenient, Management, ManagementUrl, QueueSeen, Silent};
+use super::management::{BindingSeen, Lenient, Management, ManagementUrl, QueueSeen, Silent};
 use super::session::answered;
-use super::topology::{Argument, Arguments, Exchange, Queue, Topology};
+use super::topology::{Argument, Arguments, Binding, Exchange, Queue, Topology};
 use super::{Address, Admin, BrokerError, declare};
+
+/// What only the management API tells.
+const BY_MANAGEMENT: &str = "bindings, policies and lanes of removed endpoints";
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +55,13 @@ pub async fn check(
 ) -> Result<Report, BrokerError> {
     let mut report = match management {
         None => {
-            let why = "bindings and policies: no management URL is configured".to_owned();
+            let why = format!("{BY_MANAGEMENT}: no management URL is configured");
             Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] }
         }
         Some(url) => match by_management(url, address.vhost(), topology).await {
             Ok(findings) => Report { findings, unchecked: Vec::new() },
             Err(silent) => {
-                let why =
-                    format!("bindings and policies: the management API at {url} told nothing: {silent}");
+                let why = format!("{BY_MANAGEMENT}: the management API at {url} told nothing: {silent}");
                 Report { findings: by_amqp(admin, topology).await?, unchecked: vec![why] }
             }
         },
@@ -77,6 +79,31 @@ async fn left_over(admin: &Admin, topology: &Topology) -> Result<Vec<Finding>, B
         should_be: "should be empty: `redial serve` moves them over".to_owned(),
     };
     Ok(stale.into_iter().filter(|(_, messages)| *messages > 0).map(finding).collect())
+}
+
+/// Bindings that lead due tickets into lanes that no configured endpoint has.
+///
+/// # Errors
+/// A sentence: the management API told nothing.
+pub async fn deserted(url: &ManagementUrl, vhost: &str, topology: &Topology) -> Result<Vec<Binding>, String> {
+    let told = |silent: Silent| silent.to_string();
+    let management = Management::new(url, vhost).map_err(told)?;
+    deserted_lanes(&management, topology).await.map_err(told)
+}
+
+async fn deserted_lanes(management: &Management<'_>, topology: &Topology) -> Result<Vec<Binding>, Silent> {
+    let seen = management.bindings_from(&topology.names.due()).await?;
+    let binding =
+        |seen: BindingSeen| Binding { queue: seen.destination, exchange: seen.source, key: seen.routing_key };
+    Ok(seen.into_iter().map(binding).filter(|binding| topology.is_deserted(binding)).collect())
+}
+
+fn nobody_reads(Binding { queue, exchange, key }: Binding) -> Finding {
+    Finding {
+        object: format!("queue {queue}"),
+        is: format!("is bound to exchange {exchange} by {key}, and no configured endpoint has this lane"),
+        should_be: "should not be: `redial topology apply` unbinds it".to_owned(),
+    }
 }
 
 async fn by_amqp(admin: &Admin, topology: &Topology) -> Result<Vec<Finding>, BrokerError> {
@@ -130,6 +157,7 @@ async fn by_management(
             }
         }
     }
+    findings.extend(deserted_lanes(&management, topology).await?.into_iter().map(nobody_reads));
     Ok(findings)
 }
 
@@ -175,9 +203,7 @@ async fn look_at_bindings(
 ) -> Result<(), Silent> {
     let seen = management.bindings_of(queue).await?;
     for binding in topology.bindings.iter().filter(|binding| binding.queue == queue) {
-        let bound = |seen: &super::management::BindingSeen| {
-            seen.source == binding.exchange && seen.routing_key == binding.key
-        };
+        let bound = |seen: &BindingSeen| seen.source == binding.exchange && seen.routing_key == binding.key;
         if !seen.iter().any(bound) {
             findings.push(Finding {
                 object: format!("queue {queue}"),

@@ -90,6 +90,16 @@ impl Delivery {
         value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))
     }
 
+    /// How RabbitMQ took it out of the last queue that it was dead-lettered from; `None` for a message that never was.
+    pub fn death(&self) -> Option<Death> {
+        let deaths = self.properties.headers().as_ref()?.inner().get("x-death")?.as_array()?;
+        let latest = deaths.as_slice().first()?.as_field_table()?.inner();
+        let text = |name: &str| latest.get(name).and_then(header_text);
+        let keys = latest.get("routing-keys").and_then(AMQPValue::as_array);
+        let routing_key = keys.and_then(|keys| keys.as_slice().first()).and_then(header_text);
+        Some(Death { queue: text("queue")?, reason: text("reason")?, routing_key })
+    }
+
     /// What its publisher put around the body, for a message that keeps the body.
     pub fn carried(&self) -> Carried {
         Carried::of(&self.properties)
@@ -109,6 +119,17 @@ impl Delivery {
     pub fn requeue(self) {
         drop(self.settlement);
     }
+}
+
+/// How a message left a queue that it was dead-lettered from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The queue.
+    pub queue: String,
+    /// RabbitMQ's word for why, such as `delivery_limit`.
+    pub reason: String,
+    /// The routing key that it had come with.
+    pub routing_key: Option<String>,
 }
 
 fn header_text(value: &AMQPValue) -> Option<String> {

@@ -92,7 +92,8 @@ fn permissions(prefix: &str) -> Value {
     let submit = format!(r"^{prefix}\.submit$");
     let entry = |user: &str, configure: &str, write: &str, read: &str| json!({ "user": user, "vhost": VHOST, "configure": configure, "write": write, "read": read });
     json!([
-        entry("operator", "^$", &own_and_default, &own),
+        // Orders and moved messages go through the default exchange. Whoever may write to a queue by its own name may unbind it.
+        entry("operator", "^$", r"^amq\.default$", &own),
         entry("publisher", "^$", &submit, "^$"),
         entry("redial", &own, &own_and_default, &own),
     ])

@@ -94,6 +94,7 @@ pub(super) struct ExchangeSeen {
 #[derive(Debug, Deserialize)]
 pub(super) struct BindingSeen {
     pub(super) source: String,
+    pub(super) destination: String,
     pub(super) routing_key: String,
 }
 
@@ -177,6 +178,11 @@ impl<'a> Management<'a> {
 
     pub(super) async fn bindings_of(&self, queue: &str) -> Result<Vec<BindingSeen>, Silent> {
         Ok(self.get(&["queues", self.vhost, queue, "bindings"]).await?.unwrap_or_default())
+    }
+
+    /// The bindings that lead away from an exchange.
+    pub(super) async fn bindings_from(&self, exchange: &str) -> Result<Vec<BindingSeen>, Silent> {
+        Ok(self.get(&["exchanges", self.vhost, exchange, "bindings", "source"]).await?.unwrap_or_default())
     }
 
     pub(super) async fn exchange(&self, name: &str) -> Result<Option<ExchangeSeen>, Silent> {

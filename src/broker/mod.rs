@@ -32,7 +32,7 @@ use crate::limits::{BROKER_CLOSE_TIMEOUT, CONFIRM_WINDOW, PUBLISH_CHANNELS, PUBL
 pub use address::Address;
 pub use admin::{Admin, QueueCounts, Stale};
 pub use carried::Carried;
-pub use consume::{Delivery, Settlement};
+pub use consume::{Death, Delivery, Settlement};
 pub use management::{ManagementUrl, Overview, overview};
 pub use peek::Peek;
 pub use publish::{ContentType, HeaderValue, Message, Published, Routing};

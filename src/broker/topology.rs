@@ -295,6 +295,23 @@ impl Topology {
         stale
     }
 
+    /// How tickets of an endpoint that is not configured would reach a lane of its own that an earlier configuration declared.
+    pub fn lanes_before(&self, endpoint: &EndpointName) -> Vec<Binding> {
+        let forms = [self.names.lane(endpoint.as_str()), self.names.single_lane(endpoint.as_str())];
+        let key = format!("*.{endpoint}");
+        let foreign = forms.into_iter().filter(|queue| !self.has_queue(queue));
+        foreign.map(|queue| binding(queue, self.names.due(), key.clone())).collect()
+    }
+
+    /// Whether this binding leads due tickets into a lane that no configured endpoint has, so that nobody takes them.
+    pub fn is_deserted(&self, binding: &Binding) -> bool {
+        let lanes = format!("{}.", self.names.due());
+        binding.exchange == self.names.due()
+            && binding.queue.starts_with(&lanes)
+            && !self.has_queue(&binding.queue)
+            && !self.stale_lanes().contains_key(&binding.queue)
+    }
+
     /// Whether this queue is part of it.
     pub fn has_queue(&self, name: &str) -> bool {
         self.queues.binary_search_by(|queue| queue.name.as_str().cmp(name)).is_ok()
@@ -427,6 +444,23 @@ mod tests {
         assert_eq!(stale(&before), ["redial.due.payment.single", "redial.due.sms.single"]);
         let keys: Vec<_> = after.stale_lanes()["redial.due.sms"].iter().map(|one| one.key.clone()).collect();
         assert_eq!(keys, ["*.mms", "*.sms"]);
+    }
+
+    #[test]
+    fn a_lane_of_an_endpoint_that_is_gone_is_told_from_those_that_are_read() {
+        let topology = topology();
+        let gone = EndpointName::parse("fax").unwrap();
+        let queues: Vec<_> = topology.lanes_before(&gone).into_iter().map(|one| one.queue).collect();
+        assert_eq!(queues, ["redial.due.fax", "redial.due.fax.single"]);
+        assert!(topology.lanes_before(&gone).iter().all(|one| topology.is_deserted(one)));
+        let read = ["redial.due.sms", "redial.due.sms.single", "redial.due.default", "tap"];
+        for queue in read {
+            let binding = binding(queue.to_owned(), "redial.due".to_owned(), "*.fax");
+            assert!(!topology.is_deserted(&binding), "{queue}");
+        }
+        // Its tickets lie in a lane that is read.
+        let default = EndpointName::parse(CATCH_ALL_LANE).unwrap();
+        assert_eq!(topology.lanes_before(&default).len(), 1);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use clap::Subcommand;
 use super::{ConfigArgs, Failure, Outcome, load};
 use crate::app;
 use crate::broker::definitions::definitions_json;
-use crate::broker::{Address, Admin, ManagementUrl, Stale, check};
+use crate::broker::topology::Binding;
+use crate::broker::{Address, Admin, ManagementUrl, Stale, Topology, check};
 use crate::config::Purpose;
 use crate::config::settings::{Settings, Transport};
 
@@ -17,7 +18,7 @@ use crate::config::settings::{Settings, Transport};
 pub enum TopologyCommand {
     /// Print the definitions that the broker can load at boot
     Export(ConfigArgs),
-    /// Declare what is missing; exit code 1 if something exists with other arguments
+    /// Declare what is missing and unbind lanes of removed endpoints; exit code 1 if something exists with other arguments
     Apply(ConfigArgs),
     /// Compare what is declared, effective policies included, with what should be; exit code 1 if anything differs
     Check(ConfigArgs),
@@ -41,10 +42,11 @@ pub async fn run(command: TopologyCommand) -> Outcome {
 }
 
 async fn apply(settings: &Settings) -> Outcome {
-    let (_, admin) = connect(settings)?;
+    let (address, admin) = connect(settings)?;
     let topology = app::topology(settings)?;
     let refusals = admin.apply(&topology).await;
     let stale = admin.stale_lanes(&topology, Stale::Unbind).await;
+    let deserted = unbind_deserted(settings, &address, &admin, &topology).await;
     admin.close().await;
     let refusals = refusals.context("the topology could not be declared")?;
     for refusal in &refusals {
@@ -55,12 +57,38 @@ async fn apply(settings: &Settings) -> Outcome {
             "queue {queue}: a lane of another configuration, unbound now; `redial serve` moves its {messages} messages over"
         );
     }
+    for Binding { queue, key, .. } in deserted.context("lanes of removed endpoints could not be unbound")? {
+        println!("queue {queue}: no configured endpoint has this lane; its binding {key} is gone now");
+    }
     let declared = topology.exchanges.len() + topology.queues.len();
     println!(
         "{} of {declared} exchanges and queues are as they should be",
         declared.saturating_sub(refusals.len())
     );
     Ok(if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Unbinds the lanes that no configured endpoint has, and answers the bindings that are gone. Only the management API knows them.
+async fn unbind_deserted(
+    settings: &Settings,
+    address: &Address,
+    admin: &Admin,
+    topology: &Topology,
+) -> anyhow::Result<Vec<Binding>> {
+    let Some(url) = management_url(settings)? else {
+        println!("not looked for: lanes of removed endpoints: no management URL is configured");
+        return Ok(Vec::new());
+    };
+    match check::deserted(&url, address.vhost(), topology).await {
+        Ok(bindings) => {
+            admin.unbind(bindings.iter()).await?;
+            Ok(bindings)
+        }
+        Err(silent) => {
+            println!("not looked for: lanes of removed endpoints: the management API at {url}: {silent}");
+            Ok(Vec::new())
+        }
+    }
 }
 
 async fn verify(settings: &Settings) -> Outcome {

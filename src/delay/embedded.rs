@@ -276,6 +276,9 @@ impl Delay for EmbeddedDelay {
         self.routes.rcu(|before| Routes::new(lanes, tiers.clone(), before.lanes.clone()));
     }
 
+    /// Nothing outlives the process here: a lane that is not configured is not there.
+    fn unroute(&self, _: &EndpointName) {}
+
     fn is_away(&self) -> bool {
         false
     }

@@ -116,6 +116,9 @@ pub trait Delay: std::fmt::Debug + Send + Sync + 'static {
     /// them comes out; the tickets of their endpoints no longer go there.
     fn adopt(&self, lanes: &BTreeMap<LaneName, BTreeSet<EndpointName>>, tiers: Tiers);
 
+    /// Calls of this endpoint wait, and it is not configured any more: their tickets are to come out where somebody takes them.
+    fn unroute(&self, endpoint: &EndpointName);
+
     /// Whether tickets can travel now. While they cannot, the sweeper hands due calls to the workers itself.
     fn is_away(&self) -> bool;
 

@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::broker::{ContentType, Delivery, HeaderValue, Message};
+use crate::broker::{ContentType, Death, Delivery, HeaderValue, Message};
 use crate::clock::Timestamp;
 use crate::document::cut;
 
@@ -22,6 +22,9 @@ const ROUTING_KEY: &str = "x-redial-routing-key";
 const MESSAGE_ID: &str = "x-redial-message-id";
 /// Who RabbitMQ said the publisher was.
 const USER_ID: &str = "x-redial-user-id";
+
+/// RabbitMQ's word for a message that came back too often, and the code of such a rejection.
+const DELIVERY_LIMIT: &str = "delivery_limit";
 
 /// Why a message is not accepted.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,12 +105,18 @@ pub struct Kept {
 impl Kept {
     /// Reads what came with a message.
     pub fn read(delivery: &Delivery) -> Self {
+        let header = |name: &str| delivery.header(name);
+        // What Redial keeps has no deaths: this message was given up by RabbitMQ, whatever an earlier rejection said of it.
+        let death = delivery.death();
+        let told = || (header(ERROR).unwrap_or_default(), header(DETAIL).unwrap_or_default());
+        let (code, detail) = death.as_ref().map_or_else(told, why_dead);
+        let came_by = header(ROUTING_KEY).or_else(|| death.and_then(|death| death.routing_key));
         Self {
             id: id_of(delivery),
-            code: delivery.header(ERROR).unwrap_or_default(),
-            detail: delivery.header(DETAIL).unwrap_or_default(),
-            publisher: delivery.header(USER_ID).or_else(|| delivery.app_id().map(str::to_owned)),
-            routing_key: delivery.header(ROUTING_KEY).unwrap_or_else(|| delivery.routing_key.clone()),
+            code,
+            detail,
+            publisher: header(USER_ID).or_else(|| delivery.app_id().map(str::to_owned)),
+            routing_key: came_by.unwrap_or_else(|| delivery.routing_key.clone()),
             message_id: delivery.header(MESSAGE_ID),
             rejected_at: rejected_at(delivery),
         }
@@ -118,6 +127,17 @@ impl Kept {
     pub fn fallback_key(&self) -> String {
         self.message_id.clone().unwrap_or_else(|| self.id.to_string())
     }
+}
+
+/// The reason of a message that RabbitMQ moved here by itself.
+fn why_dead(Death { queue, reason, .. }: &Death) -> (String, String) {
+    if reason == DELIVERY_LIMIT {
+        let detail = format!(
+            "RabbitMQ delivered it from {queue} again and again, and whoever took it ended before it was settled"
+        );
+        return (DELIVERY_LIMIT.to_owned(), detail);
+    }
+    ("dead_lettered".to_owned(), format!("RabbitMQ took it out of {queue}: {reason}"))
 }
 
 /// When a message was rejected: its rejection's id says so. Its `timestamp` is its publisher's, as far as it had one, and that of a message
@@ -144,4 +164,23 @@ fn id_of(delivery: &Delivery) -> Uuid {
         bytes.copy_from_slice(&hash.finalize()[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rabbitmq_gave_up_has_a_code_and_a_sentence() {
+        let death = |reason: &str| Death {
+            queue: "redial.submit".to_owned(),
+            reason: reason.to_owned(),
+            routing_key: None,
+        };
+        for (reason, code) in [("delivery_limit", "delivery_limit"), ("rejected", "dead_lettered")] {
+            let (found, detail) = why_dead(&death(reason));
+            assert_eq!(found, code);
+            assert!(detail.contains("redial.submit"), "{detail}");
+        }
+    }
 }

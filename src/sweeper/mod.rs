@@ -254,6 +254,7 @@ impl Sweeper {
         endpoint: &EndpointName,
         before: Timestamp,
     ) -> Result<(), LedgerError> {
+        self.delay.unroute(endpoint);
         let found = self.ledger.waiting(endpoint, None, before, SWEEP_BATCH).await?;
         // One that was to wake for its deadline is not due, so it is not unroutable yet.
         let (expired, due): (Vec<Waiting>, Vec<Waiting>) = found.into_iter().partition(|call| call.expired);

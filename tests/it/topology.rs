@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redial::broker::check::check;
+use redial::broker::check::{check, deserted};
 use redial::broker::definitions::{VHOST, definitions_json, export};
 use redial::broker::topology::{Argument, base_tiers};
 use redial::broker::{Admin, Declare, ManagementUrl, Message, Names, Published, Topology};
@@ -146,6 +146,23 @@ async fn the_management_api_finds_every_kind_of_drift() {
             "queue due.sms: is not bound to exchange due by *.sms; should be",
         ]
     );
+    a_lane_of_a_removed_endpoint_is_told_and_unbound(&declared, &management).await;
+}
+
+async fn a_lane_of_a_removed_endpoint_is_told_and_unbound(before: &Declared, management: &ManagementUrl) {
+    assert_eq!(before.admin.apply(&before.topology).await.unwrap(), []);
+    let names = before.topology.names.clone();
+    let tiers = TIERS_MS.map(Duration::from_millis).into();
+    let now = Topology::new(names.clone(), &tiers, &lanes(&LANES[..1]));
+    let address = address(&before.url);
+    let found = || async { check(&before.admin, &address, Some(management), &now).await.unwrap().findings };
+    let [finding] = found().await.try_into().unwrap();
+    assert_eq!(finding.object, format!("queue {}", names.lane("payment")));
+    assert!(finding.is.contains("by *.payment, and no configured endpoint has this lane"), "{finding}");
+
+    let deserted = deserted(management, address.vhost(), &now).await.unwrap();
+    before.admin.unbind(deserted.iter()).await.unwrap();
+    assert_eq!(found().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +173,7 @@ async fn a_blank_broker_with_the_shipped_files_has_what_is_declared_and_least_pe
     let conf = include_str!("../../deploy/rabbitmq/rabbitmq.conf")
         .replace("/etc/rabbitmq/definitions.json", file.path().to_str().unwrap());
     // A node that imports definitions makes no `guest`; the users of the file are all there is.
-    let server = PrivateBroker::start_with(Plugins::Management, &conf, "redial:redial-dev", VHOST).await;
+    let server = PrivateBroker::start_with(Plugins::Shovel, &conf, "redial:redial-dev", VHOST).await;
     let declared = Declared { admin: server.admin(), url: server.url(), topology: shipped.clone() };
     assert_eq!(declared.admin.apply(&shipped).await.unwrap(), []);
 
@@ -172,6 +189,7 @@ async fn a_blank_broker_with_the_shipped_files_has_what_is_declared_and_least_pe
         assert_eq!(in_order(&loaded[kind]), in_order(&exported[kind]), "{kind}");
     }
     a_publisher_reaches_the_entry_only(&server).await;
+    an_operator_moves_messages_and_unbinds_nothing(&server).await;
 }
 
 /// The entries of one kind, without the virtual host, which a virtual host's own definitions leave out.
@@ -187,6 +205,33 @@ fn in_order(entries: &Value) -> Vec<String> {
     let mut entries: Vec<_> = entries.as_array().unwrap().iter().map(without_defaults).collect();
     entries.sort();
     entries
+}
+
+/// Orders go through the default exchange, by hand as well as by the shovel of *Move messages*.
+async fn an_operator_moves_messages_and_unbinds_nothing(server: &PrivateBroker) {
+    let url = server.url().replace("redial:redial-dev", "operator:operator-dev");
+    let operator = TestBroker::begin_at(&url, shipped(), Declare::Never);
+    tokio::time::timeout(Duration::from_secs(30), operator.broker.connected()).await.unwrap();
+    let names = operator.names();
+    let order = || Message::json("", names.rejected(), b"{}".to_vec());
+    assert_eq!(operator.broker.publish(vec![order()]).await, [Published::Confirmed]);
+    let refused = operator.broker.admin().unbind(operator.broker.topology().bindings.iter()).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("403")), "an operator unbinds a queue");
+
+    // What the management UI asks for; it moves what is there, and ends.
+    let uri = format!("amqp:///{VHOST}");
+    let order = json!({ "value": {
+        "src-protocol": "amqp091", "src-uri": uri, "src-queue": names.rejected(), "src-delete-after": "queue-length",
+        "dest-protocol": "amqp091", "dest-uri": uri, "dest-queue": names.review(), "ack-mode": "on-confirm",
+    } });
+    let management = server.management_url().replace("redial:redial-dev", "operator:operator-dev");
+    let shovel = format!("{management}/api/parameters/shovel/{VHOST}/move");
+    reqwest::Client::new().put(shovel).json(&order).send().await.unwrap().error_for_status().unwrap();
+    crate::support::wait_for("the message is moved", || async {
+        let moved = server.admin().ready_in(&[names.rejected(), names.review()]).await.unwrap();
+        (moved == [Some(0), Some(1)]).then_some(())
+    })
+    .await;
 }
 
 async fn a_publisher_reaches_the_entry_only(server: &PrivateBroker) {

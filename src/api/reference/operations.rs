@@ -401,7 +401,7 @@ pub(super) const ALL: &[Operation] = &[
         problems: &[
             INVALID_ID,
             (404, &["unknown_rejection"]),
-            (422, &["idempotency_key_reused", "unknown_endpoint"]),
+            (422, &["idempotency_key_reused", "unknown_endpoint", "replay_order"]),
             BROKER_AWAY,
         ],
     },

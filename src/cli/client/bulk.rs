@@ -162,11 +162,14 @@ async fn start(session: &Session, args: &StartArgs) -> anyhow::Result<ExitCode> 
         question.insert("dry_run".to_owned(), json!(true));
         let answer = session.server.post(&["v1", "bulk"], &Value::Object(question)).await?;
         let preview: Preview = answer.document()?;
-        if session.json && args.dry_run {
-            say(&answer.text);
+        let text = preview_text(&preview, args.action, session.paper);
+        if args.dry_run {
+            // Here it is what was asked for, not a question.
+            say(if session.json { &answer.text } else { &text });
+            return Ok(DONE);
         }
-        session.remark(&preview_text(&preview, args.action, session.paper));
-        if args.dry_run || preview.count == 0 {
+        session.remark(&text);
+        if preview.count == 0 {
             return Ok(DONE);
         }
         let noun = if preview.count == 1 { "call" } else { "calls" };
@@ -243,7 +246,7 @@ fn calls_of(calls: &[JobCall], paper: Paper) -> String {
 fn table(jobs: &[Job], paper: Paper) -> String {
     let headers =
         ["id", "status", "action", "total", "acted", "succeeded", "failed", "started (UTC)", "by", "note"];
-    let mut sheet = Sheet::new(&headers).toned(1);
+    let mut sheet = Sheet::new(&headers).toned(1).expendable(&["by", "acted", "started (UTC)", "action"]);
     for job in jobs {
         sheet.row([
             job.id.clone(),

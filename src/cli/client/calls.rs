@@ -88,8 +88,9 @@ async fn list(session: &Session, args: &ListArgs) -> Result<()> {
 
 /// Calls, one a row.
 pub(super) fn table(calls: &[Call], paper: Paper) -> String {
-    let mut sheet =
-        Sheet::new(&["id", "status", "endpoint", "key", "attempts", "updated (UTC)", "why"]).toned(1);
+    let mut sheet = Sheet::new(&["id", "status", "endpoint", "key", "attempts", "updated (UTC)", "why"])
+        .toned(1)
+        .expendable(&["attempts", "updated (UTC)"]);
     for call in calls {
         sheet.row([
             call.id.as_str(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::connection::ServerArgs;
 use super::documents::Erased;
-use super::paper::{Paper, say};
+use super::paper::Paper;
 use super::sheet::pairs;
 use super::trouble::EXIT_CODES;
 use super::{DONE, Session, filter, input};
@@ -35,14 +35,12 @@ pub struct EraseArgs {
 pub(super) async fn run(session: &Session, args: &EraseArgs) -> anyhow::Result<ExitCode> {
     if args.dry_run || !(session.json && args.yes) {
         let answer = session.server.post(&["v1", "erase"], &args.document(true)).await?;
-        if session.json && args.dry_run {
-            say(&answer.text);
+        if args.dry_run {
+            session.show(&answer, text)?;
+            return Ok(DONE);
         }
         let found: Erased = answer.document()?;
         session.remark(&text(&found, session.paper));
-        if args.dry_run {
-            return Ok(DONE);
-        }
         if found.calls == 0 {
             session.remark("nothing matches");
             return Ok(DONE);

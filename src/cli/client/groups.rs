@@ -39,7 +39,8 @@ pub(super) async fn run(session: &Session, args: &GroupsArgs) -> anyhow::Result<
 
 fn table(groups: &[Group], paper: Paper) -> String {
     let mut sheet =
-        Sheet::new(&["count", "endpoint", "reason", "first (UTC)", "last (UTC)", "example", "error"]);
+        Sheet::new(&["count", "endpoint", "reason", "first (UTC)", "last (UTC)", "example", "error"])
+            .expendable(&["first (UTC)", "last (UTC)"]);
     for group in groups {
         sheet.row([
             group.count.to_string(),

@@ -49,13 +49,16 @@ pub enum RejectedCommand {
         #[arg(long, value_name = "JSON")]
         document: Option<String>,
     },
-    /// Throw one away
+    /// Ask, and throw one away
     Discard {
         /// The message
         id: String,
         /// Why, for those who read it later
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -79,7 +82,8 @@ pub(super) async fn run(session: &Session, command: RejectedCommand) -> anyhow::
             let answer = session.server.post(&["v1", "rejected", &id, "resubmit"], &wish).await?;
             session.show(&answer, calls::story)?;
         }
-        RejectedCommand::Discard { id, note } => {
+        RejectedCommand::Discard { id, note, yes } => {
+            input::confirm(&format!("discard the message {id}, for good?"), yes)?;
             let path = ["v1", "rejected", &id, "discard"];
             let answer = session.server.post(&path, &json!({ "note": note })).await?;
             if session.json {
@@ -113,7 +117,8 @@ async fn list(session: &Session, limit: Option<usize>) -> Result<()> {
 }
 
 fn table(messages: &[Rejected], paper: Paper) -> String {
-    let mut sheet = Sheet::new(&["id", "code", "rejected (UTC)", "publisher", "routing key", "detail"]);
+    let mut sheet = Sheet::new(&["id", "code", "rejected (UTC)", "publisher", "routing key", "detail"])
+        .expendable(&["routing key", "publisher", "rejected (UTC)"]);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     for message in messages {
         sheet.row([

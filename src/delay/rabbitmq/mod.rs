@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use self::moving::Orphans;
 use super::walk::Tiers;
 use super::{Acknowledge, Bundle, Delay, DelayError, Departure, Receipt};
 use crate::broker::{Broker, BrokerError, Delivery, Settlement};
@@ -30,6 +31,7 @@ pub struct RabbitMqDelay {
     tiers: Arc<ArcSwap<Tiers>>,
     requests: mpsc::Sender<bundler::Request>,
     unreadable: Arc<AtomicU64>,
+    orphans: Arc<Orphans>,
 }
 
 impl RabbitMqDelay {
@@ -37,8 +39,9 @@ impl RabbitMqDelay {
     pub fn new(broker: Arc<Broker>, tiers: Tiers, metrics: Metrics) -> Self {
         let tiers = Arc::new(ArcSwap::from_pointee(tiers));
         let requests = bundler::start(Arc::clone(&broker), Arc::clone(&tiers), metrics);
-        moving::start(&broker, &requests);
-        Self { broker, tiers, requests, unreadable: Arc::default() }
+        let orphans = Arc::<Orphans>::default();
+        moving::start(&broker, &requests, &orphans);
+        Self { broker, tiers, requests, unreadable: Arc::default(), orphans }
     }
 
     /// Tickets that could not be read and were dropped; a message without any readable ticket counts as one.
@@ -80,6 +83,10 @@ impl Delay for RabbitMqDelay {
     /// The lanes are those of the broker's topology.
     fn adopt(&self, _: &BTreeMap<LaneName, BTreeSet<EndpointName>>, tiers: Tiers) {
         self.tiers.store(Arc::new(tiers));
+    }
+
+    fn unroute(&self, endpoint: &EndpointName) {
+        self.orphans.add(endpoint);
     }
 
     fn is_away(&self) -> bool {

@@ -431,7 +431,7 @@ async fn a_bulk_job_is_previewed_started_and_watched_to_its_end() {
     let ids = [bench.stuck("a").await, bench.stuck("b").await];
     let conditions = ["bulk", "start", "resolve", "--status", "review", "--endpoint", "sms"];
     let preview = bench.run(&[&conditions[..], &["--dry-run"]].concat()).await.with(0);
-    assert!(preview.err.contains("calls        2") && preview.err.contains(&ids[0]), "{preview:?}");
+    assert!(preview.out.contains("calls        2") && preview.out.contains(&ids[0]), "{preview:?}");
     let counted = bench.json(&[&conditions[..], &["--dry-run"]].concat()).await;
     assert_eq!((&counted["count"], &counted["by_endpoint"]["sms"]), (&json!(2), &json!(2)));
 
@@ -542,14 +542,16 @@ async fn rejected_messages_are_listed_corrected_and_discarded() {
     let bytes = bytes["id"].as_str().unwrap();
     let shown = bench.run(&["rejected", "show", bytes]).await.with(0);
     assert_eq!((shown.out.trim(), shown.err.contains("base64")), ("//4=", true), "{shown:?}");
-    bench.run(&["rejected", "discard", bytes]).await.with(0);
+    let unasked = bench.run(&["rejected", "discard", bytes]).await.with(2);
+    assert!(unasked.err.contains("--yes"), "{unasked:?}");
+    bench.run(&["rejected", "discard", bytes, "--yes"]).await.with(0);
 
     let still_wrong = bench.run(&["rejected", "resubmit", ids[0]]).await.with(1);
     assert!(still_wrong.err.contains("/endpoint: "), "{still_wrong:?}");
     let corrected = bench.json(&["rejected", "resubmit", ids[0], "--document", &to("/ok").to_string()]).await;
     assert_eq!((&corrected["publisher"], &corrected["idempotency_key"]), (&json!("shop"), &json!("a")));
-    bench.run(&["rejected", "discard", ids[1], "--note", "a test"]).await.with(0);
+    bench.run(&["rejected", "discard", ids[1], "--yes", "--note", "a test"]).await.with(0);
     assert_eq!(bench.json(&["rejected", "list"]).await["count"], 0);
-    bench.run(&["rejected", "discard", ids[1]]).await.with(3);
+    bench.run(&["rejected", "discard", ids[1], "--yes"]).await.with(3);
     bench.run(&["rejected", "show", ids[1]]).await.with(3);
 }

@@ -276,6 +276,41 @@ async fn foreign_headers_do_not_disturb() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_rabbitmq_gave_up_tells_why_also_after_an_earlier_rejection() {
+    let (service, client) = start().await;
+    let mut death = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    death.insert("queue".into(), text(&service.names().submit()));
+    death.insert("reason".into(), text("delivery_limit"));
+    death.insert("routing-keys".into(), AMQPValue::FieldArray(vec![text("sms")].into()));
+    let mut headers = FieldTable::default();
+    headers.insert("x-death".into(), AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()));
+    headers.insert("x-redial-error".into(), text("unknown_endpoint"));
+    let body = keyed("dead", "/ok").to_string();
+    let properties = json_properties().with_headers(headers);
+    client.publish("", &service.names().rejected(), properties, body.as_bytes()).await;
+    let message = kept(&service, 1).await.remove(0);
+    assert_eq!((&message["code"], &message["routing_key"]), (&json!("delivery_limit"), &json!("sms")));
+    assert!(message["detail"].as_str().unwrap().contains(&service.names().submit()), "{message}");
+    assert_eq!(service.post(&path(&message, "resubmit"), &json!({})).await.status, 202);
+    kept(&service, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_to_replay_does_not_become_a_call() {
+    let (service, client) = start().await;
+    let order = json!({ "call": uuid::Uuid::now_v7().to_string() }).to_string();
+    client.publish("", &service.names().replay(), json_properties(), order.as_bytes()).await;
+    let message = kept(&service, 1).await.remove(0);
+    for document in [json!({}), json!({ "document": to("/ok") })] {
+        let refused = service.post(&path(&message, "resubmit"), &document).await;
+        refused.refuses(422, "replay_order", "no submission");
+    }
+    assert_eq!(service.post(&path(&message, "discard"), &json!({})).await.status, 204);
+    assert_eq!(service.count("").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_rabbitmq_nothing_is_kept() {
     let service = Setup::embedded().start().await;
     assert_eq!(service.get("/v1/rejected").await.body, json!({ "count": 0, "messages": [] }));

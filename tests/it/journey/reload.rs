@@ -1,7 +1,7 @@
 //! Endpoints follow their file while the program runs.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::load::call;
 use crate::support::client::Client;
@@ -88,4 +88,31 @@ async fn endpoints_follow_their_file_on_rabbitmq_and_postgresql() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_follow_their_file_on_the_embedded_transport_and_sqlite() {
     endpoints_come_change_and_go(Transport::Embedded, Store::Sqlite).await;
+}
+
+/// While nobody ran, a queue was left bound that nobody takes from any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_an_endpoint_removed_across_a_restart_go_to_review_and_none_of_their_tickets_is_left_behind()
+{
+    let plan = Plan::new(Transport::RabbitMq, Store::Postgres, "shop", "ladder = [\"300ms\"]")
+        .and("mail", "ladder = [\"1s x50\"]");
+    let mut stage = Stage::set(plan).await;
+    let publisher = stage.publisher().await;
+    let lane = "due.mail";
+    let mut before = stage.serve().await;
+    let id = before.client().submit_new(&call("mail", "mail-1", "/fail/99")).await;
+    before.stop().await;
+    wait_for("the ticket lies in a lane that nobody takes from", || async {
+        (publisher.ready(lane).await > 0).then_some(())
+    })
+    .await;
+
+    stage.configure(|endpoints| endpoints.pop());
+    let after = stage.serve().await;
+    let orphan = after.client().at_rest(&id).await;
+    assert_eq!((&orphan["status"], &orphan["review_reason"]), (&json!("review"), &json!("unroutable")));
+    wait_for("the lane is empty", || async { (publisher.ready(lane).await == 0).then_some(()) }).await;
+    assert!(publisher.publish("due", "now.mail", br#"{"tickets":[]}"#).await);
+    assert_eq!(publisher.ready(lane).await, 0, "nothing leads there any more");
+    publisher.close().await;
 }

@@ -17,6 +17,8 @@ pub(crate) enum Plugins {
     None,
     /// The management API.
     Management,
+    /// The same, and what moves messages.
+    Shovel,
 }
 
 /// A server on free ports of 127.0.0.1, with a node name, a port mapper and a data directory of its own.
@@ -50,6 +52,7 @@ impl PrivateBroker {
         let plugins = match plugins {
             Plugins::None => "[].",
             Plugins::Management => "[rabbitmq_management].",
+            Plugins::Shovel => "[rabbitmq_management,rabbitmq_shovel,rabbitmq_shovel_management].",
         };
         std::fs::write(directory.path().join("enabled_plugins"), plugins).unwrap();
         let conf = format!(
