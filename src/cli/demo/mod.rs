@@ -17,9 +17,10 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, signals, start_log};
-use crate::app::{App, Part};
+use crate::app::{self, App, Part};
+use crate::broker::Admin;
 use crate::call::{Call, CallId, TagKey};
-use crate::config::{self, Loaded, Sources};
+use crate::config::{self, Loaded, Settings, Sources};
 use crate::ledger::{Filter, Ledger};
 use crate::limits::PAGE_MAX;
 use crate::simulator::{Script, Simulator, SimulatorConfig};
@@ -30,7 +31,7 @@ pub struct DemoArgs {
     /// How many calls are submitted
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5_000), value_name = "N")]
     calls: u32,
-    /// RabbitMQ in place of timers in this process, as in <amqp://guest:guest@127.0.0.1:5672>
+    /// RabbitMQ in place of timers in this process, as in <amqp://guest:guest@127.0.0.1:5672>; its queues are removed at the end
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// PostgreSQL in place of a temporary SQLite file, as in <postgres://postgres@127.0.0.1/demo>; a database of its own
@@ -63,15 +64,27 @@ pub async fn run(args: DemoArgs) -> Outcome {
         config::load(&Sources::of_text(configuration(&args, &third_party.url(), &folder)))
             .map_err(super::Failure::Configuration)?;
     start_log(&settings);
-    let app = App::start(settings, &BTreeSet::from(Part::ALL), &stop).await?;
+    let app = App::start(settings.clone(), &BTreeSet::from(Part::ALL), &stop).await?;
     let outcome = play(&args, &app, &third_party, &stop).await;
     if args.stay && outcome.is_ok() {
         println!("\nstill serving; Ctrl-C ends it");
         stop.cancelled().await;
     }
     app.stop().await;
+    if let Err(error) = clear_broker(&settings).await {
+        eprintln!("what the demo declared in RabbitMQ is still there: {error:#}");
+    }
     drop(folder);
     Ok(outcome?)
+}
+
+/// Removes the exchanges and queues of the demo's prefix: the RabbitMQ may be one that others work with.
+async fn clear_broker(settings: &Settings) -> anyhow::Result<()> {
+    let Some(address) = app::broker_address(settings)? else { return Ok(()) };
+    let admin = Admin::new(&address, "redial demo");
+    let removed = admin.delete(&app::topology(settings)?).await;
+    admin.close().await;
+    Ok(removed?)
 }
 
 async fn play(

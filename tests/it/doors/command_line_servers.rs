@@ -11,7 +11,7 @@ use crate::support::amqp_client::AmqpClient;
 use crate::support::broker::{amqp_admin, amqp_url, apart, delete, lanes};
 use crate::support::database::Place;
 use crate::support::program::{Ended, Workplace};
-use crate::support::unique_name;
+use crate::support::{unique_name, wait_for};
 
 /// Holds a demo's closing summary to its own sums.
 fn adds_up(ended: &Ended, calls: u32) {
@@ -65,6 +65,14 @@ async fn the_demo_runs_on_real_servers_too() {
     let arguments = ["demo", "--calls", "60", "--broker", amqp_url(), "--database", &database.url()];
     let ended = Workplace::new().run(&arguments).await.with(0);
     adds_up(&ended, 60);
+    let names = Names::parse("redial-demo").unwrap();
+    let queues = [names.submit(), names.review(), names.tier(Duration::from_secs(2)), names.lane("sms")];
+    // Another demo on the same server would have the same queues, for as long as it runs.
+    wait_for("the demo's queues are removed", || async {
+        let counts = amqp_admin().counts_of(&queues).await.ok()?;
+        counts.iter().all(Option::is_none).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
