@@ -107,7 +107,7 @@ async fn calls_of_an_endpoint_removed_across_a_restart_go_to_review_and_none_of_
     })
     .await;
 
-    stage.configure(|endpoints| endpoints.pop());
+    stage.configure(Vec::pop);
     let after = stage.serve().await;
     let orphan = after.client().at_rest(&id).await;
     assert_eq!((&orphan["status"], &orphan["review_reason"]), (&json!("review"), &json!("unroutable")));
