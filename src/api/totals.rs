@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::call::Status;
+use super::stats::minutes_before;
+use crate::call::{Status, Verdict};
 use crate::clock::{Timestamp, monotonic};
 use crate::ledger::{Ledger, Result, Totals};
+use crate::tally::{Counts, minute_of};
 
 /// A count serves for this many times as long as it took.
 const WORTH: u32 = 10;
@@ -27,7 +29,7 @@ pub struct Counted {
     pub at: Timestamp,
     /// What was counted.
     pub totals: Totals,
-    /// Attempts and successes per second since an earlier count; `None` at the first.
+    /// Attempts and successes per second since an earlier count, at the first one over the last minute; `None`: not known.
     pub rates: Option<(f64, f64)>,
 }
 
@@ -67,7 +69,7 @@ impl SharedTotals {
         let now = monotonic();
         let look = Look { at: now, attempts: totals.attempts, succeeded: count(&totals, Status::Succeeded) };
         let (base, rates) = match shared.as_ref() {
-            None => (look, None),
+            None => (look, of_the_last_minute(ledger, at).await),
             Some(before) => match rates(before.base, look) {
                 Some(rates) => (look, Some(rates)),
                 None => (before.base, before.counted.rates),
@@ -78,6 +80,18 @@ impl SharedTotals {
         *shared = Some(Shared { counted: Arc::clone(&counted), serves_until, base });
         Ok(counted)
     }
+}
+
+/// Attempts and successes per second in this minute and the one before, as the statistics have them.
+async fn of_the_last_minute(ledger: &dyn Ledger, now: Timestamp) -> Option<(f64, f64)> {
+    let since = minutes_before(minute_of(now), 1);
+    let mut counts = Counts::default();
+    for tally in ledger.tallies_by_minute(since, None).await.ok()? {
+        counts.add(tally.kind, &tally.label, tally.count);
+    }
+    let succeeded = counts.by_verdict.get(&Verdict::Success).copied().unwrap_or(0);
+    let seconds = now.since(since).as_secs_f64();
+    Some((as_float(counts.attempts()) / seconds, as_float(succeeded) / seconds))
 }
 
 /// How long a count serves that took so long.

@@ -438,7 +438,7 @@ struct Stats {
     broker_away: bool,
 }
 
-/// How fast it goes; null at the first look.
+/// How fast it goes since an earlier look, at the first over the last minute; null where that is not known.
 #[derive(ToSchema)]
 struct Rates {
     attempts_per_second: Option<f64>,

@@ -184,6 +184,9 @@ async fn the_totals_add_up() {
     assert_eq!((&stats["attempts"], &stats["running_here"]), (&json!(6), &json!(0)), "{stats}");
     assert_eq!(stats["waiting"], json!({ "sms": { "scheduled": 1, "due": 0 } }), "{stats}");
     assert_eq!(stats["broker_away"], false);
+    for rate in ["attempts_per_second", "succeeded_per_second"] {
+        assert!(stats["rates"][rate].is_number(), "the first look has rates too: {stats}");
+    }
     let sum: u64 = stats["calls"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(usize::try_from(sum).unwrap(), service.count("").await);
     for (status, count) in expected.as_object().unwrap() {

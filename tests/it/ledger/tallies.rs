@@ -67,7 +67,7 @@ async fn counts_add_up_over_processes_and_minutes(database: Database) {
         sms.errors.iter().map(|(error, n)| (&**error, *n)).collect::<Vec<_>>(),
         [("503", 1), ("timeout", 1)]
     );
-    assert_eq!((sms.buckets.iter().sum::<u64>(), sms.latency_ms(1.0)), (3, Some(25.0)));
+    assert_eq!((sms.buckets.iter().sum::<u64>(), sms.latency_ms(1.0)), (3, Some(15.0)));
     assert_eq!((found[2].2.attempts(), found[2].2.cost_micros), (1, 45_000));
 
     let earlier = now.minus(Duration::from_secs(60));
