@@ -56,9 +56,9 @@ function SavedViews({ current }) {
           <form
             class="inline"
             onSubmit=${(event) => {
-            event.preventDefault();
-            save();
-          }}
+              event.preventDefault();
+              save();
+            }}
           >
             <input
               ref=${box}

@@ -6,7 +6,7 @@ import { logIn, whoAmI } from "../base/api.js";
 import { go, place } from "../base/router.js";
 import { useAction } from "../base/data.js";
 import { Preferences } from "../parts/shell.js";
-import { Field } from "../parts/basics.js";
+import { Field, Logo } from "../parts/basics.js";
 
 function reason(error) {
   if (!error) return null;
@@ -27,12 +27,7 @@ function Card({ sub }) {
   return html`
     <form class="login-card" onSubmit=${submit}>
       <div class="login-brand">
-        <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
-          <rect width="32" height="32" rx="8" />
-          <path d="M22.6 12.2A8 8 0 1 0 24 17" />
-          <path d="M23.6 6.6v6h-6" />
-          <circle cx="16" cy="17" r="2.2" />
-        </svg>
+        <${Logo} />
         <h1>Redial</h1>
       </div>
       <p class="faint">${sub}</p>

@@ -40,6 +40,16 @@ export const Icon = ({ name }) => html`
   <svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d=${ICONS[name]} /></svg>
 `;
 
+/** The mark of Redial. */
+export const Logo = () => html`
+  <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
+    <rect width="32" height="32" rx="8" />
+    <path d="M22.6 12.2A8 8 0 1 0 24 17" />
+    <path d="M23.6 6.6v6h-6" />
+    <circle cx="16" cy="17" r="2.2" />
+  </svg>
+`;
+
 /** A name of the API with its colour and its word. */
 export function Badge({ kind, name, tone, title }) {
   return html`

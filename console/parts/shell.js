@@ -7,7 +7,7 @@ import { line, stats } from "../base/live.js";
 import { logOut, may, session } from "../base/api.js";
 import { Link, place } from "../base/router.js";
 import { compact } from "../base/format.js";
-import { Icon, Outage, say } from "./basics.js";
+import { Icon, Logo, Outage, say } from "./basics.js";
 
 const PLACES = [
   ["/", "overview", "view"],
@@ -147,20 +147,15 @@ export function Shell({ children }) {
         class="skip"
         href="#main"
         onClick=${(event) => {
-        event.preventDefault();
-        main.current.focus();
-      }}
+          event.preventDefault();
+          main.current.focus();
+        }}
       >
         ${t("skip")}
       </a>
       <aside class=${cls("side", open && "open")} id="side" ref=${side}>
         <${Link} href="/" class="brand">
-          <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
-            <rect width="32" height="32" rx="8" />
-            <path d="M22.6 12.2A8 8 0 1 0 24 17" />
-            <path d="M23.6 6.6v6h-6" />
-            <circle cx="16" cy="17" r="2.2" />
-          </svg>
+          <${Logo} />
           <span>Redial</span>
         <//>
         <${Navigation} onGo=${close} />

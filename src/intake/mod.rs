@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::call::{Call, CallId, ClaimNumber, Course, Mode, State, Submission};
@@ -20,6 +20,7 @@ use crate::clock::{Timestamp, monotonic};
 use crate::delay::{Delay, Departure};
 use crate::endpoint::Endpoint;
 use crate::ledger::batch::SharedLedger;
+use crate::ledger::whole::to_its_end;
 use crate::ledger::{Accepted, LedgerError, NewCall, Start};
 use crate::limits::{PUBLISH_QUEUE, SLOT_PATIENCE};
 use crate::notice::Events;
@@ -151,7 +152,8 @@ impl Intake {
     /// [`LedgerError`]: whether it was stored is unknown.
     pub async fn submit(&self, placement: Placement) -> Result<Received, LedgerError> {
         let intake = self.clone();
-        let stored = self.to_its_end(async move { intake.store(placement).await }).await;
+        // A call may be stored as claimed for this process: if nobody made the attempt it would be taken for one of unknown outcome.
+        let stored = to_its_end(&self.tasks, async move { intake.store(placement).await }).await;
         stored.map_err(|unstored| unstored.error)
     }
 
@@ -162,7 +164,7 @@ impl Intake {
     /// the ledger a claim and RabbitMQ a ticket. Where slots are held for longer, its ticket waits in the lane.
     pub async fn submit_all(&self, placements: Vec<Placement>) -> Vec<Result<Received, Box<Unstored>>> {
         let intake = self.clone();
-        self.to_its_end(async move { intake.store_all(placements).await }).await
+        to_its_end(&self.tasks, async move { intake.store_all(placements).await }).await
     }
 
     /// Which of these documents became calls before, in order: `None` for one that did not, and stays refused. Only those are looked up
@@ -273,17 +275,6 @@ impl Intake {
                 Ok(self.settle(placement, accepted).await)
             }
             Err(error) => Err(Box::new(Unstored { placement, error })),
-        }
-    }
-
-    /// Works in a task of its own, to the end, also when whoever submitted goes away in the middle and is not waited for any more: a call
-    /// may be stored as claimed for this process, and if nobody made the attempt it would be taken for one of unknown outcome.
-    async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        match self.tasks.spawn(work).await.map_err(JoinError::try_into_panic) {
-            Ok(done) => done,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime ends, and whoever waits here with it.
-            Err(Err(_cancelled)) => std::future::pending().await,
         }
     }
 

@@ -20,6 +20,7 @@ mod row;
 pub mod schema;
 pub mod sqlite;
 pub mod upkeep;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -445,8 +446,7 @@ pub trait Ledger:
     /// Stores new calls. A key that repeats inside the batch counts as known or reused like one from before.
     async fn accept(&self, calls: &[NewCall]) -> Result<Vec<Accepted>>;
 
-    /// What [`Self::accept`] would answer to documents whose key is in use: [`Accepted::Known`] or [`Accepted::KeyReused`]; `None` for a
-    /// key that is free. Stores nothing.
+    /// What [`Self::accept`] would answer to documents whose key is in use; `None` for a key that is free. Stores nothing.
     async fn known(&self, uses: &[KeyUse]) -> Result<Vec<Option<Accepted>>>;
 
     /// Claims calls: only those that are scheduled for exactly this attempt, of this endpoint, due (up to

@@ -1,10 +1,9 @@
 //! Erasure by tags: page after page, each a short transaction, until no matching call is left; audited.
 
-use tokio::task::JoinError;
-
 use super::Desk;
 use crate::call::{CallId, TagKey};
 use crate::ledger::audit::{AuditAction, AuditEntry};
+use crate::ledger::whole::to_its_end;
 use crate::ledger::{Erased, Erasure, ErasureMode, Filter, LedgerError};
 use crate::limits::ERASE_BATCH;
 
@@ -19,17 +18,7 @@ impl Desk {
         erasure: Erasure,
     ) -> Result<Erased, LedgerError> {
         let desk = self.clone();
-        match self
-            .tasks
-            .spawn(async move { desk.erase(tags, &erasure).await })
-            .await
-            .map_err(JoinError::try_into_panic)
-        {
-            Ok(erased) => erased,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime ends, and whoever waits here with it.
-            Err(Err(_cancelled)) => std::future::pending().await,
-        }
+        to_its_end(&self.tasks, async move { desk.erase(tags, &erasure).await }).await
     }
 
     /// Erases all calls with all these tags, newest first, or counts them. Durable page by page: if it breaks off, the same order again goes
